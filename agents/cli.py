@@ -56,7 +56,7 @@ _USAGE = """usage: steptool COMMAND [flags]
 
 {commands}
 
-Example: steptool evaluate --env StepTool/ToolWorld-v0 --agent random --out runs/random
+Example: steptool evaluate --env StepTool/ToolWorld-v0 --env-args split=validation --agent random --out runs/random
 `steptool COMMAND --help` lists the flags of a command, `steptool --version` prints the version.
 """
 

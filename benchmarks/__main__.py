@@ -19,6 +19,7 @@ from rich.table import Table
 
 from benchmarks.harness.command import check_tree
 from benchmarks.harness.report import RESULTS
+from toolserver.children import ended_by_signals
 
 
 class Benchmark(NamedTuple):
@@ -101,4 +102,5 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(tyro.cli(Options, prog="python -m benchmarks", description=Options.__doc__)))
+    with ended_by_signals():
+        raise SystemExit(main(tyro.cli(Options, prog="python -m benchmarks", description=Options.__doc__)))

@@ -84,10 +84,14 @@ FLAGS = {
         "--optim.lr 'fast': must be a number; `steptool train --help` lists the flags"
     ),
     ("steptool", "evaluate", "--env", "X", "--agent", "random", "--out", "a", "--episodes", "many"): (
-        "--episodes 'many': must be {None}|INT; `steptool evaluate --help` lists the flags"
+        "--episodes 'many': must be a whole number; `steptool evaluate --help` lists the flags"
     ),
     ("steptool", "tasks", "stats", "--level", "nope"): (
         "--level 'nope': choose one of 'lite', 'standard', 'full'; `steptool tasks stats --help` lists the flags"
+    ),
+    ("steptool", "export", "nope", "runs", "--out", "a"): (
+        "to 'nope': choose one of 'toolbench', 'openai', 'sharegpt', 'inspect'; `steptool export --help` lists the "
+        "flags"
     ),
     ("steptool", "demo", "--out"): "--out: a value is missing; `steptool demo --help` lists the flags",
     ("steptool", "tasks", "frob"): (
@@ -95,14 +99,23 @@ FLAGS = {
     ),
     ("steptool", "evalate"): "no command 'evalate'; perhaps evaluate; `steptool --help` lists the commands",
     ("toolserver", "serve", "--prot", "3"): (
-        "no flag or word --prot, 3; perhaps --port INT; `toolserver --help` lists the flags"
+        "no flag or word --prot, 3; perhaps --port INT; `toolserver serve --help` lists the flags"
     ),
     ("toolserver", "serve", "--port", "many"): (
-        "--port 'many': must be a whole number; `toolserver --help` lists the flags"
+        "--port 'many': must be a whole number; `toolserver serve --help` lists the flags"
+    ),
+    ("toolserver", "serve", "--world", "blue"): (
+        "--world 'blue': must be a whole number; `toolserver serve --help` lists the flags"
+    ),
+    ("toolserver", "serve", "--rate-limit", "high"): (
+        "--rate-limit 'high': must be a number; `toolserver serve --help` lists the flags"
+    ),
+    ("toolserver", "import", "archive", "x"): (
+        "missing --cache DIR|URL; `toolserver import archive --help` lists the flags"
     ),
     ("toolserver", "import"): (
         "a command is missing; choose one of stabletoolbench, complexfuncbench, archive; "
-        "`toolserver --help` lists the flags"
+        "`toolserver import --help` lists the flags"
     ),
     ("toolserver", "verify"): "missing --cache DIR|URL; `toolserver verify --help` lists the flags",
 }

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from importlib.metadata import version
+from itertools import takewhile
 from typing import Any
 
 from tyro.conf import FlagCreatePairsOff
@@ -16,6 +17,7 @@ from toolserver.commands.verify import verify
 from toolserver.console import errors_in_one_line, printed, wrong_flags_in_one_line
 
 _EXTRAS = {"mcp": "mcp"}  # package, and the extra that installs it
+_COMMANDS = {"serve": 1, "import": 2, "export": 2, "verify": 1, "stats": 1}  # and their number of words
 _DESCRIPTION = "Serve recorded, generated and simulated tools offline. `toolserver COMMAND --help` shows an example."
 
 
@@ -26,10 +28,16 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"toolserver {version('steptool-env')}\n")
         sys.exit(0)
     with errors_in_one_line(words[0], _install_hint):
-        with wrong_flags_in_one_line():
+        with wrong_flags_in_one_line(_command(words)):
             run = _app().cli(prog="toolserver", description=_DESCRIPTION, args=words, config=(FlagCreatePairsOff,))
         status = run()
     sys.exit(status or 0)
+
+
+def _command(words: Sequence[str]) -> str:
+    """Return the program with the command that words name, of one word or of two."""
+    most = _COMMANDS.get(words[0], 0)
+    return " ".join(["toolserver", *takewhile(lambda word: not word.startswith("-"), words[:most])])
 
 
 def _install_hint(module: str) -> str:

@@ -21,6 +21,7 @@ from typing import Annotated, Any, NamedTuple, NoReturn
 import tyro
 from tyro.conf import FlagCreatePairsOff
 
+from toolserver.children import ended_by_signals
 from toolserver.errors import StepToolError
 
 FAILED = 2
@@ -94,14 +95,15 @@ def printed(command: Callable[..., Result]) -> Callable[..., int]:
 
 @contextmanager
 def errors_in_one_line(command: str, hint: Callable[[str], str]) -> Iterator[None]:
-    """End the process after an error with one line and status 2; 130 after an interrupt.
+    """End the process after an error with one line and status 2; 130 after an interrupt, 143 and 129 after signals.
 
     Args:
         command: Name of the command, for a message about a missing package.
         hint: Returns the command that installs a missing package.
     """
     try:
-        yield
+        with ended_by_signals():
+            yield
     except StepToolError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
@@ -118,22 +120,28 @@ def errors_in_one_line(command: str, hint: Callable[[str], str]) -> Iterator[Non
 
 
 @contextmanager
-def wrong_flags_in_one_line() -> Iterator[None]:
-    """While flags are parsed: turn tyro's message about wrong ones, a box of several lines, into one line."""
+def wrong_flags_in_one_line(command: str = "") -> Iterator[None]:
+    """While flags are parsed: turn tyro's message about wrong ones, a box of several lines, into one line.
+
+    `command` is named as that whose `--help` lists the flags, by default the one that tyro names.
+    """
     shown = StringIO()
     try:
         with redirect_stderr(shown):
             yield
     except SystemExit as end:
-        if end.code == FAILED and (message := flag_error(shown.getvalue())):
+        if end.code == FAILED and (message := flag_error(shown.getvalue(), command)):
             _fail(message)
         sys.stderr.write(shown.getvalue())
         raise
     sys.stderr.write(shown.getvalue())
 
 
-def flag_error(box: str) -> str:
-    """Return tyro's message about wrong flags without its frame: the problem, close flags, and where all are listed."""
+def flag_error(box: str, command: str = "") -> str:
+    """Return tyro's message about wrong flags without its frame: the problem, close flags, and where all are listed.
+
+    That is `command --help`, by default what tyro names.
+    """
     lines = _COLOUR.sub("", box).splitlines()
     framed = [line[2:].rstrip("│ ") for line in lines if line.startswith("│")]
     rows = framed or [line[2:].rstrip() for line in lines[2:]]  # without UTF-8 there is a title and a rule above
@@ -154,6 +162,8 @@ def flag_error(box: str) -> str:
             said.append(f"choose one of {text.partition(': ')[2]}")
         elif found := re.search(r"(?:run:?|see) (\S.*? --help)", text):
             listed = found[1]
+    if listed and command:
+        listed = f"{command} --help"
     return "; ".join([*said, *([f"`{listed}` lists the flags"] if listed else [])])
 
 
@@ -170,10 +180,18 @@ _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _REWORDED = {
     r"Unrecognized options: (.*)": r"no flag or word \1",
     r"Expected one of \{(.*)\}": r"a command is missing; choose one of \1",
-    r"invalid choice ('.*?') for argument '(.*?)'\. Expected one of \((.*?),?\)": r"\2 \1: choose one of \3",
+    r"invalid choice ('.*?') for argument '(?:command\.)?(.*?)'\. Expected one of \((.*?),?\)": (
+        r"\2 \1: choose one of \3"
+    ),
     r"Missing value for argument '(.*?)'\. Expected (\d+) values?": r"\1: a value is missing",
     r"Error parsing (.*?): invalid literal for int\(\) with base 10: ('.*')": r"\1 \2: must be a whole number",
     r"Error parsing (.*?): could not convert string to float: ('.*')": r"\1 \2: must be a number",
+    r"Error parsing (.*?): no type matching \{None\}\|INT could be instantiated from \[(.*)\]": (
+        r"\1 \2: must be a whole number"
+    ),
+    r"Error parsing (.*?): no type matching \{None\}\|FLOAT could be instantiated from \[(.*)\]": (
+        r"\1 \2: must be a number"
+    ),
     r"Error parsing (.*?): no type matching (.*) could be instantiated from \[(.*)\]": r"\1 \3: must be \2",
 }
 """Patterns of tyro's messages, and what is said instead."""

@@ -1,5 +1,6 @@
 """The server's settings: flags of `toolserver serve`, or environment variables `TOOLSERVER_...`."""
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
@@ -11,6 +12,7 @@ from toolserver.resolvers.llm import Simulator
 MissPolicy = Literal["strict", "synthetic", "llm", "live"]
 
 _KEY_CHARACTERS = 16
+_HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|", re.ASCII)
 
 
 class Settings(BaseSettings):
@@ -58,6 +60,11 @@ class Settings(BaseSettings):
     upstream_workers: int = Field(default=8, ge=1, le=256, description="Concurrent upstream calls per worker.")
 
     api_key_file: Path | None = Field(default=None, description="File with the accepted API keys, one per line.")
+    allowed_hosts: str | None = Field(
+        default=None,
+        description="Host names that requests may have beside addresses and names without a dot, separated by commas; "
+        "*.NAME for those below a name, * for any. Default: any, of `serve` on a loopback address without keys none.",
+    )
     rate_limit: float = Field(default=0.0, ge=0, description="Maximum calls per second and key; 0 for no limit.")
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="Maximum size of a request body in bytes.")
     max_batch: int = Field(default=1024, ge=1, description="Maximum number of calls in one request of /v1/calls.")
@@ -79,6 +86,16 @@ class Settings(BaseSettings):
                 "all servers that share episodes, e.g. of `openssl rand -hex 32`"
             )
         return key
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _has_names(cls, hosts: str | None) -> str | None:
+        if wrong := [name for name in (hosts or "").split(",") if not _HOST_NAME.fullmatch(name)]:
+            raise ValueError(
+                f"{wrong[0]!r} is not a host name; give names without scheme, port and blanks, e.g. "
+                "tools.example,*.example.org"
+            )
+        return hosts
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -12,18 +11,19 @@ from typing import Self
 
 import httpx
 
+from toolserver import children
 from toolserver.errors import ToolServerError
 
 _STATE_KEY = token_urlsafe(32)
 _START_SECONDS = 60.0
-_END_SECONDS = 15.0
+_END_SECONDS = 15.0  # of a server that closed its output
 
 
 class ServerProcess:
     """Runs `toolserver serve` on 127.0.0.1, as a context manager.
 
-    Entering waits until the server answers; leaving terminates it by its process id. All servers that a process starts
-    have the same state key, so that one of them continues the episodes of another.
+    Entering waits until the server answers; leaving terminates it by its process id. It also ends with this process.
+    All servers that a process starts have the same state key, so that one of them continues the episodes of another.
 
     Args:
         arguments: Flags of `toolserver serve`, without `--host` and `--port`.
@@ -42,7 +42,7 @@ class ServerProcess:
         port: int = 0,
     ) -> None:
         self.url = ""
-        self._command = [sys.executable, "-m", "toolserver.cli", "serve", *arguments, "--port", str(port)]
+        self._words = ["toolserver.cli", "serve", *arguments, "--port", str(port)]
         given = {f"TOOLSERVER_{name.upper()}": str(value) for name, value in (settings or {}).items()}
         self._environment = {"TOOLSERVER_STATE_KEY": _STATE_KEY, **os.environ, **given}
         self._process: subprocess.Popen[str] | None = None
@@ -56,9 +56,7 @@ class ServerProcess:
 
     def __enter__(self) -> Self:
         with tempfile.TemporaryFile("w+") as errors:
-            self._process = subprocess.Popen(
-                self._command, stdout=subprocess.PIPE, stderr=errors, text=True, env=self._environment
-            )
+            self._process = children.start(self._words, stdout=subprocess.PIPE, stderr=errors, env=self._environment)
             try:
                 self.url = self._read_url()
                 self._wait_until_ready()
@@ -76,12 +74,8 @@ class ServerProcess:
 
     def close(self) -> None:
         """Terminate the server and its workers."""
-        process = self._process
-        if process is None:
-            return
-        end(process)
-        if process.stdout is not None:
-            process.stdout.close()
+        if self._process is not None:
+            children.end(self._process)
 
     def _read_url(self) -> str:
         assert self._process is not None
@@ -106,13 +100,3 @@ class ServerProcess:
                 raise ToolServerError(f"the tool server ended with status {self._process.returncode}")
             time.sleep(0.02)
         raise ToolServerError(f"the tool server did not answer within {_START_SECONDS:g} seconds")
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    """Terminate a child process, if it runs; kill it if it does not end in time."""
-    process.terminate()
-    try:
-        process.wait(_END_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

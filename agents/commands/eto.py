@@ -41,10 +41,11 @@ class Command:
         from agents.models import checkpoint
         from agents.models.bundle import build_policy
         from agents.training.dpo import pair_attempts, train_dpo
-        from agents.training.sft import encode_trajectory
+        from agents.training.sft import data_digest, encode_trajectory
 
         if not self.policy.checkpoint:
             raise ConfigurationError("--policy.checkpoint: give the policy that made the trajectories")
+        checkpoint.check_place(self.out)
         last: dict[str, float] = {}
         with TrainingProgressBar("eto") as bar:
             bundle = build_policy(self.policy)
@@ -59,7 +60,14 @@ class Command:
                 bar.report(step, total, f"loss {metrics['loss']:.3f}, accuracy {metrics['accuracy']:.0%}")
 
             train_dpo(bundle, pairs, self.preference, on_step)
-        checkpoint.save(self.out, bundle.policy, bundle.tokenizer, config={"preference": asdict(self.preference)})
+        settings = {
+            # Without the context: pairs are learnt as a whole, so that of the start holds for play.
+            "policy": {name: value for name, value in asdict(self.policy).items() if name != "context"},
+            "preference": asdict(self.preference),
+            "per_task": self.per_task,
+            "data": data_digest(read),
+        }
+        checkpoint.save(self.out, bundle.policy, bundle.tokenizer, config=settings)
         console = Console()
         console.print(f"{len(pairs)} pairs")
         arguments = f"--env StepTool/ToolWorld-v0 --agent policy:{self.out} --episodes 200 --out {self.out}/evaluation"

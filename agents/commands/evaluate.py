@@ -29,6 +29,8 @@ class Command:
     Writes to the folder of --out: trajectories.jsonl (one episode per line, as they end), metrics.json (flat),
     run.json (settings of the run) and report.html (self-contained). A folder with the result of another run is refused.
 
+    Example: steptool evaluate --env StepTool/ToolWorld-v0 --env-args split=validation --agent random --out runs/random
+
     Example: steptool evaluate --env StepTool/StableToolBench-v0 --env-args suite=G1_instruction data=DIR
     --agent openai:gpt-4o --episodes 50 --out runs/gpt-4o
     """

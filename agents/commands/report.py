@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Command:
     """Compare runs on one page: evaluations, trainings, or both.
 
+    Example: steptool report runs/random runs/greedy
+
     Example: steptool report runs/sft runs/steptool runs/final --out runs/comparison.html
     """
 

@@ -31,6 +31,8 @@ class Command:
     recorded run is used, and its name printed. Writes the same files as `steptool evaluate`, and with --against
     win_rate.json and comparisons.jsonl.
 
+    Example: steptool score --episodes runs/random --reward final --out runs/random-final
+
     Example: steptool score --episodes runs/gpt-4o --against runs/sft --reward final
     --reward-args judge=llm model=gpt-4o verdict=tooleval --verdicts verdicts --out runs/gpt-4o-judged
     """

@@ -48,9 +48,11 @@ class Command:
 
     def run(self) -> dict[str, Any]:
         """Train, showing the loss."""
+        from agents.models.checkpoint import check_place
         from agents.training.resumption import stop_on_interrupt
         from agents.training.sft import run_sft
 
+        check_place(self.out)
         console, steps, found = Console(), count(1), list["Lengths"]()
         trajectories = self._demonstrations(console)
         logs = Path(f"{self.out}-logs")
@@ -70,7 +72,8 @@ class Command:
                 counts = {"data/demonstrations": lengths.episodes, "data/beyond_context": lengths.beyond}
                 loggers.log(0, {**counts, "data/longest_tokens": lengths.longest})
 
-            loss = run_sft(self.settings, trajectories, self.out, on_step, stop, on_lengths)
+            made = self.demonstrations is None
+            loss = run_sft(self.settings, trajectories, self.out, on_step, stop, on_lengths, made=made)
         if stop():
             sys.stderr.write(
                 f"stopped before the end; wrote {self.out}; go on from there with --policy.checkpoint {self.out} and "

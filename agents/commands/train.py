@@ -38,6 +38,8 @@ class Command:
     --algo sets defaults, the file overrides them, and flags override the file. --help lists the settings that most runs
     change, --help-all lists all.
 
+    Example: steptool train --policy.checkpoint nano-sft --calls 3000 --out runs/first
+
     Example: steptool train --config agents/demo/configs/demo.yaml --algo steptool --policy.checkpoint runs/sft
     --out runs/steptool
 

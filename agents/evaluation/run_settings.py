@@ -13,8 +13,11 @@ from steptool_env.errors import DataError
 
 _OF_THE_PLACE = ("out", "server_url")
 """Settings that change no result."""
-_ONLINE = "algo"
-"""Setting that every training of `steptool train` has, and no other."""
+_ONLINE, _DATA, _STOPPED = "algo", "data", "stopped"
+"""Settings: of every training of `steptool train`; of those of `sft` and `eto`, digest of the data that were given,
+empty where they follow from the settings; and true for a training that was ended early."""
+_SEEDED = ("sft", "preference")
+"""Settings that have a seed of their own."""
 
 
 class RunSettings(NamedTuple):
@@ -63,8 +66,9 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 def training_digest(config: Mapping[str, Any]) -> str:
-    """Return a digest of the settings of a training without its seed, its folder and the address of its tools."""
-    return _digest(_kept(config, "seed"))
+    """Return a digest of the settings of a training without its seeds, its folder and the address of its tools."""
+    kept: dict[str, Any] = _kept(config, "seed")
+    return _digest(kept | {name: _kept(config[name], "seed") for name in _SEEDED if name in config})
 
 
 def _of_evaluation(run: Mapping[str, Any]) -> RunSettings:
@@ -79,15 +83,21 @@ def _of_evaluation(run: Mapping[str, Any]) -> RunSettings:
         seed = _seed(settings)
         # A finished training is one point, though its seeds end at other iterations.
         finished = 0 < settings.get("calls", 0) <= calls
-        # Settings of SFT and ETO leave out the data and the start: of them the path alone tells policies apart.
-        place = "" if _ONLINE in settings else agent
+        # Of settings without their data, and of one that was ended somewhere, the path alone tells policies apart.
+        comparable = _ONLINE in settings or (_DATA in settings and not settings.get(_STOPPED))
+        place = "" if comparable else agent
         agent = [training_digest(settings), "finished" if finished else training.get("iteration"), place]
     parts = [agent, run.get("agent_args"), run.get("strategy"), _kept(evaluation, "seed", "slots"), run.get("settings")]
     return RunSettings(_digest(parts), seed)
 
 
 def _seed(settings: Mapping[str, Any]) -> str:
-    return str(settings.get("seed", ""))
+    """Return the seed of settings; where a part has one too, both."""
+    parts = [part for name in _SEEDED if isinstance(part := settings.get(name), Mapping)]
+    policy = settings.get("policy") or {}
+    if settings.get(_DATA) and policy.get("checkpoint") and not policy.get("lora_rank"):
+        return "/".join(str(part.get("seed", "")) for part in parts)  # that of demonstrations and fresh weights is idle
+    return "/".join(str(each.get("seed", "")) for each in (settings, *parts) if "seed" in each)
 
 
 def _kept(value: Any, *left_out: str) -> Any:

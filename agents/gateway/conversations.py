@@ -5,10 +5,12 @@ before its last one, e.g. one whose history a client has shortened, is encoded a
 """
 
 import re
+from array import array
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from sys import getsizeof
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -18,6 +20,10 @@ from agents.models.chat_template import Codec, PlainCodec
 from agents.rollout.types import Sampled
 from steptool_env.episodes.prompts import describe_functions
 from steptool_env.formats import Format, FunctionSchema
+
+_TOKEN_BYTES = array("i").itemsize
+_SAMPLED_BYTES = 72  # of a token and its log-probability: two objects, each of them in a list
+_TURN_BYTES = 4096  # of a turn without tokens and texts: mostly of its message
 
 
 @dataclass(eq=False)
@@ -34,12 +40,19 @@ class Turn:
     """
 
     number: int
-    prompt: list[int]
+    prompt: Sequence[int]
     sampled: Sampled
     text: str
     message: Message
     _parent: "ref[Turn] | None" = None  # weak, so that a conversation does not keep all of its earlier prompts
     state: str = ""
+
+    @property
+    def size(self) -> int:
+        """Memory of the turn in bytes: its tokens, log-probabilities and texts."""
+        call = sum(getsizeof(each.function.arguments) for each in self.message.tool_calls)
+        texts = getsizeof(self.text) + getsizeof(self.message.content) + call + getsizeof(self.state)
+        return _TURN_BYTES + _TOKEN_BYTES * len(self.prompt) + _SAMPLED_BYTES * len(self.sampled.ids) + texts
 
     @property
     def parent(self) -> "Turn | None":
@@ -85,14 +98,17 @@ class Conversations:
         format: Format in which the model writes calls.
         start: Prompt of the environment, which is encoded as in its own rollouts.
         most: Maximum number of turns that are remembered, the latest; `None` keeps all.
+        most_bytes: Maximum size of them in bytes, but for the latest one; `None` keeps all.
     """
 
     codec: Codec
     format: Format
     start: EpisodePrompt | None = None
     most: int | None = None
+    most_bytes: int | None = None
     numbers: int = 0
     _turns: OrderedDict[bytes, Turn] = field(default_factory=OrderedDict)
+    _bytes: int = 0
 
     def prompt(self, messages: Sequence[Message], functions: Sequence[FunctionSchema]) -> Prompt:
         """Return the tokens of a chat.
@@ -119,13 +135,21 @@ class Conversations:
         number, self.numbers = self.numbers, self.numbers + 1
         message = self._message(text, prompt.functions, f"call_{number}_{choice}")
         parent = None if prompt.parent is None else ref(prompt.parent)
-        turn = Turn(number, prompt.ids, sampled, text, message, parent, prompt.state)
-        key = _extended(prompt.key, message)
-        self._turns[key] = turn
-        self._turns.move_to_end(key)
-        if self.most is not None and len(self._turns) > self.most:
-            self._turns.popitem(last=False)
+        turn = Turn(number, array("i", prompt.ids), sampled, text, message, parent, prompt.state)
+        self._remember(_extended(prompt.key, message), turn)
         return turn
+
+    def _remember(self, key: bytes, turn: Turn) -> None:
+        """Remember a turn as the latest, and forget the earliest ones beyond the limits."""
+        if before := self._turns.pop(key, None):
+            self._bytes -= before.size
+        self._turns[key] = turn
+        self._bytes += turn.size
+        while len(self._turns) > 1 and (
+            (self.most is not None and len(self._turns) > self.most)
+            or (self.most_bytes is not None and self._bytes > self.most_bytes)
+        ):
+            self._bytes -= self._turns.popitem(last=False)[1].size
 
     def _message(self, text: str, functions: Sequence[FunctionSchema], call_id: str) -> Message:
         """Return an answer as message: with the call that it makes where functions are offered, else as text."""

@@ -16,7 +16,7 @@ from agents.rollout.types import Sampled
 from agents.seeding import derive
 from steptool_env.formats import make_format
 
-_TURNS = 4096  # turns of conversations that are remembered
+_TURNS, _TURN_BYTES = 4096, 256 * 2**20  # limits of the turns of conversations that a model remembers
 
 
 class ServedModel:
@@ -24,7 +24,7 @@ class ServedModel:
 
     def __init__(self, name: str, decoder: Decoder, codec: Codec, call_format: str = "react") -> None:
         self.name, self.decoder = name, decoder
-        self.conversations = Conversations(codec, make_format(call_format), most=_TURNS)
+        self.conversations = Conversations(codec, make_format(call_format), most=_TURNS, most_bytes=_TURN_BYTES)
         self._stop_id = codec.stop_id
 
     def begin(self, prompt: Prompt, request: ChatRequest, choice: int, on_tokens: OnTokens | None) -> Generation:

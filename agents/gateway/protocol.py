@@ -87,7 +87,7 @@ class Message(BaseModel):
 def _canonical(arguments: str) -> str:
     try:
         return json.dumps(json.loads(arguments), sort_keys=True)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments
 
 
@@ -153,6 +153,16 @@ class ChatRequest(BaseModel):
     safety_identifier: str | None = None
     return_token_ids: bool | None = None
     """Add `prompt_token_ids`, and to each choice `token_ids`, as vLLM does."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, request: Any) -> Any:
+        try:
+            json.dumps(request, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError as error:
+            character = error.object[error.start]
+            raise ValueError(f"a text has the lone surrogate {character!r}; send whole characters") from None
+        return request
 
     @model_validator(mode="after")
     def _check(self) -> "ChatRequest":

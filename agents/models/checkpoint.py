@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b, file_digest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
@@ -136,6 +137,23 @@ def save(
     for path in checkpoints(folder.parent)[:-total_limit] if total_limit else ():
         (path / _STATE).unlink()  # first, so that a crash leaves no checkpoint that looks complete
         shutil.rmtree(path)
+
+
+def check_place(folder: Path) -> None:
+    """Check before a training that its checkpoint can be written, and takes the place of nothing but a checkpoint.
+
+    Raises:
+        CheckpointError: `folder` is a file, holds other files than a checkpoint, or cannot be made.
+    """
+    is_free = not folder.exists() or (folder.is_dir() and bool(folder.name) and not any(folder.iterdir()))
+    if not is_free and not (folder / _STATE).exists():
+        raise CheckpointError(f"{folder} holds other files, which a checkpoint would replace; give another --out")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent):
+            pass
+    except OSError as error:
+        raise CheckpointError(f"cannot write the checkpoint {folder}: {error}; give another --out") from error
 
 
 def copy_for_use(folder: Path, target: Path) -> None:

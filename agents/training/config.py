@@ -119,7 +119,7 @@ class TrainConfig:
     shard: bool = False
     """Shard weights, gradients and optimizer state over the processes (FSDP)."""
     checkpoint_every: int = 20
-    """Iterations between checkpoints; the last iteration always has one."""
+    """Iterations between checkpoints; 0 writes only that of the last iteration, which every run has."""
     save_total_limit: int = 0
     """Number of checkpoints to keep, the newest ones; 0 keeps all."""
     eval_every: int = 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.errors import TrainingError
 from agents.reporting.loggers import LoggerName, Loggers
+from steptool_env.errors import DataError
 from steptool_env.trajectories.trajectories import TrajectoryWriter
 
 if TYPE_CHECKING:  # reports and pages read the logs without torch
@@ -23,6 +25,7 @@ TRAINING_EPISODES = "training_episodes.jsonl"
 evaluation's episodes: these are of training tasks and of many policies."""
 
 Metrics = Mapping[str, float]
+_LARGEST = sys.float_info.max
 
 
 class MetricsLog:
@@ -80,8 +83,26 @@ class MetricsLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """Read the records of a run's `metrics.jsonl`, oldest first, without an incomplete last line."""
-    return [json.loads(line) for line in _lines(folder / "metrics.jsonl")]
+    """Read the records of a run's `metrics.jsonl`, oldest first, without an incomplete last line.
+
+    Raises:
+        DataError: A line is not an object of finite numbers and nulls.
+    """
+    path = folder / "metrics.jsonl"
+    return [_record(path, number, line) for number, line in enumerate(_lines(path), 1)]
+
+
+def _record(path: Path, number: int, line: str) -> dict[str, float]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: line {number} is not JSON ({error}); mend or remove it") from None
+    if not isinstance(record, dict):
+        raise DataError(f"{path}: line {number} is not a JSON object; mend or remove it")
+    for name, value in record.items():
+        if value is not None and not (isinstance(value, int | float) and abs(value) <= _LARGEST):  # of nan, too
+            raise DataError(f"{path}: line {number}: {name}={value!r:.40} is not a number; mend or remove it")
+    return record
 
 
 def _lines(path: Path) -> list[str]:

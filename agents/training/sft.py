@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -27,6 +28,7 @@ from agents.training.forward import forward
 from agents.training.optimizer import PolicyOptimizer
 from agents.training.sft_config import SFTConfig, SFTRunConfig
 from steptool_env.episodes.prompts import Prompt, make_prompt
+from steptool_env.episodes.records import encode, trajectory_record
 from steptool_env.formats import make_format
 from steptool_env.types import Trajectory
 
@@ -68,10 +70,13 @@ def run_sft(
     on_step: OnStep | None = None,
     stop: Callable[[], bool] = lambda: False,
     on_lengths: Callable[[Lengths], None] = lambda _: None,
+    *,
+    made: bool = True,
 ) -> float:
     """Train a policy on demonstrations, after copying exercises where configured, and write a checkpoint to `out`.
 
-    For `on_step`, `stop` and the returned loss see `train_sft`. `on_lengths` is called before the training.
+    For `on_step`, `stop` and the returned loss see `train_sft`. `on_lengths` is called before the training. Of
+    demonstrations that `config` did not make (`made`), the settings in the checkpoint have a digest.
 
     Raises:
         ConfigurationError: Copying exercises are configured for a policy that is not from scratch.
@@ -88,8 +93,17 @@ def run_sft(
         exercises = list(copying_episodes(len(bundle.tokenizer), config.copying, config.seed))
         train_sft(bundle, exercises, replace(config.sft, epochs=1), on_step, stop)
     loss = train_sft(bundle, episodes, config.sft, on_step, stop)
-    checkpoint.save(out, bundle.policy, bundle.tokenizer, config=asdict(config), half=config.half)
+    settings = {**asdict(config), "data": "" if made else data_digest(demonstrations), "stopped": stop()}
+    checkpoint.save(out, bundle.policy, bundle.tokenizer, config=settings, half=config.half)
     return loss
+
+
+def data_digest(trajectories: Iterable[Trajectory]) -> str:
+    """Return a digest of trajectories: equal ones are the same data, in whatever files."""
+    hashed = blake2b(digest_size=8)
+    for trajectory in trajectories:
+        hashed.update(encode(trajectory_record(trajectory)) + b"\n")
+    return hashed.hexdigest()
 
 
 def lengths_of(episodes: Sequence[TokenEpisode], context: int) -> Lengths:

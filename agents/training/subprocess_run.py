@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,11 +14,11 @@ from agents.errors import TrainingError
 from agents.models import checkpoint
 from agents.training.config import TrainConfig
 from agents.training.metrics_log import read_metrics
-from toolserver.testing import end
+from toolserver import children
 
 
 class ModuleProcess:
-    """Runs `python -m WORDS`, as a context manager; leaving ends it by its own process id.
+    """Runs `python -m WORDS`, as a context manager; leaving ends it by its process id. It also ends with this process.
 
     `log` is the file of its stderr; `piped` makes its stdout readable by `lines`, else it is dropped.
     """
@@ -30,16 +29,13 @@ class ModuleProcess:
 
     def __enter__(self) -> Self:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", *self._words]
         with self._log.open("w") as log:
-            self._process = subprocess.Popen(command, stdout=self._stdout, stderr=log, text=True, env=environment)
+            self._process = children.start(self._words, stdout=self._stdout, stderr=log, env=environment)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
-            end(self._process)
-            if self._process.stdout is not None:
-                self._process.stdout.close()
+            children.end(self._process)
 
     def lines(self) -> Iterator[str]:
         """Lines of its stdout, until it ends."""
@@ -87,5 +83,5 @@ class TrainingProcess(ModuleProcess):
         """The newest checkpoint. Raises `TrainingError` if there is no checkpoint."""
         found = checkpoint.newest(self.folder)
         if found is None:
-            raise TrainingError(f"{self.folder} holds no checkpoint; set checkpoint_every above 0")
+            raise TrainingError(f"{self.folder} holds no checkpoint: the run has not written its first one")
         return found

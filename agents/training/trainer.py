@@ -83,7 +83,7 @@ class OnlineTrainer:
         self._critic = self._make_critic()
 
     def run(self, on_iteration: OnIteration | None = None, stop: Callable[[], bool] = lambda: False) -> Counters:
-        """Train to the end: log, evaluate (also at the start) and write checkpoints.
+        """Train to the end: log, evaluate (also at the start) and write checkpoints, the last one at the end.
 
         `on_iteration` and `stop` are called after each iteration; True of `stop` ends training with a checkpoint.
         """
@@ -98,7 +98,7 @@ class OnlineTrainer:
             if on_iteration is not None:
                 on_iteration(self.counters, metrics)
             stopped = any(self._processes.gather(stop()))
-            if stopped or self._due(self.config.checkpoint_every):
+            if stopped or self.over or self._due(self.config.checkpoint_every):
                 self.save(Path(self.config.out) / f"checkpoint-{self.counters.iteration}")
             if stopped:
                 break

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -91,8 +91,20 @@ async def _invalid(request: Request, error: Exception) -> Response:
     return await _problem(request, DataError("; ".join(problems)))
 
 
+def _is_embedded_elsewhere(headers: dict[bytes, bytes]) -> bool:
+    """Return whether a browser makes a request for a page of another site, other than by following a link.
+
+    A GET of such a page has no `Origin`. It cannot read the answer, but make this process work: on a world, a fork, or
+    with a login that the browser knows. Clients that are not browsers send no such headers.
+    """
+    return headers.get(b"sec-fetch-site") == b"cross-site" and headers.get(b"sec-fetch-dest") != b"document"
+
+
 class PageHeaders:
-    """Middleware that adds `_HEADERS` to every response. Notes version of the workspace and prefix of addresses."""
+    """Middleware that adds `_HEADERS` to every response. Notes version of the workspace and prefix of addresses.
+
+    Requests that another site's page makes, as for an image, are refused.
+    """
 
     def __init__(self, app: ASGIApp, workspace: Workspace | None = None) -> None:
         self._app, self._workspace = app, workspace
@@ -106,6 +118,10 @@ class PageHeaders:
                 message = {**message, "headers": headers}
             await send(message)
 
+        if scope["type"] == "http" and _is_embedded_elsewhere(dict(scope["headers"])):
+            refusal = PlainTextResponse("A page of another site may link to this one, and no more.", 403)
+            await refusal(scope, receive, send_with_headers)
+            return
         VERSION.set(-1 if self._workspace is None else self._workspace.version)
         PREFIX.set(scope.get("root_path", ""))
         await self._app(scope, receive, send_with_headers)

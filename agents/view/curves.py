@@ -10,6 +10,7 @@ from agents.reporting.html import format_number, format_rate
 from agents.reporting.plots import Curve, line_plot
 from agents.training.metrics_log import read_metrics
 from agents.view.run_folders import RunInfo, pass_metrics
+from steptool_env.errors import DataError
 
 _POINTS = 60  # of a mean over seeds
 _WINDOW = 10  # iterations that a pass rate of training is averaged over
@@ -66,7 +67,7 @@ def curve_plots(runs: Sequence[RunInfo], metric: str = "", *, by_seed: bool = Fa
 def _records(run: RunInfo) -> list[dict[str, float]]:
     try:
         return read_metrics(run.folder) if run.has_metrics else []
-    except (OSError, ValueError):
+    except (OSError, ValueError, DataError):
         return []  # the table of runs shows the problem
 
 

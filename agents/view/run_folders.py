@@ -172,6 +172,8 @@ def _read(name: str, folder: Path, *, quiet: bool) -> RunInfo:
             values |= _training(folder, config, plan, records, quiet=quiet)
         else:
             values |= _evaluation(folder, run, quiet=quiet)
+        if not (isnan(rate := values["passed"]) or 0 <= rate <= 1) or values["episodes"] < 0:
+            raise DataError(f"{folder}: the pass rate {rate} of {values['episodes']} episodes is not between 0 and 1")
         return RunInfo(name, folder, **values, episodes_file=_episodes(folder), has_metrics=has_metrics)
     except DataError as error:
         return RunInfo(name, folder, problem=str(error), episodes_file=_episodes(folder))

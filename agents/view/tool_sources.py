@@ -3,12 +3,14 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
 from steptool_env.errors import ConfigurationError
+from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import FILE
 from toolserver.cache.record import CacheEntry
 from toolserver.calls.naming import api_key
 from toolserver.catalog.api_schema import ApiSpec, ToolCall, ToolResponse
@@ -41,6 +43,9 @@ class ToolSource:
     def __init__(self, assembly: Assembly, count: Callable[[ToolResponse], None] = lambda _: None) -> None:
         self._assembly, self._count = assembly, count
         self._lock = Lock()
+        self._keys: defaultdict[tuple[str, str, str], list[bytes]] = defaultdict(list)  # of recordings, by API
+        self._known: set[bytes] = set()
+        self._known_count = 0  # entries of the cache when these keys were read
 
     @property
     def size(self) -> int:
@@ -80,7 +85,8 @@ class ToolSource:
         if cache is None:
             return [], 0
         with self._lock:
-            keys = self._keys.get(spec.key, [])
+            self._read_new_keys(cache)
+            keys = list(self._keys.get(spec.key, ()))
         found = []
         for key in keys[:_RECORDINGS]:
             entry = cache.get(key)
@@ -90,21 +96,23 @@ class ToolSource:
                 found.append(Recording(text, entry, origin, recorded_at))
         return found, len(keys)
 
-    @cached_property
-    def _keys(self) -> dict[tuple[str, str, str], list[bytes]]:
-        """Keys of the recordings of each API, read once."""
-        keys: defaultdict[tuple[str, str, str], list[bytes]] = defaultdict(list)
-        assert self._assembly.cache is not None
-        for key, entry in self._assembly.cache.entries(damaged=[]):
+    def _read_new_keys(self, cache: ResponseCache) -> None:
+        """Read the keys of recordings that were made since."""
+        count = len(cache)
+        if count == self._known_count:
+            return
+        for key, entry in cache.entries(damaged=[], known=self._known):
             call = entry.describe().call
-            keys[api_key(call.category, call.tool, call.api)].append(key)
-        return dict(keys)
+            self._keys[api_key(call.category, call.tool, call.api)].append(key)
+            self._known.add(key)
+        self._known_count = count
 
 
 class Catalogues:
     """Catalogues that the pages of tools show: ToolWorld's levels with any seed, and a cache if there is one.
 
-    Two worlds are kept at a time. The cache is opened and its index made once, when it is first shown.
+    Two worlds are kept at a time. The cache is opened when it is first shown, and again after its catalog has changed;
+    recordings that are made meanwhile are found without that.
     """
 
     has_seeds = True
@@ -112,6 +120,8 @@ class Catalogues:
     def __init__(self, cache: Path | None) -> None:
         self._cache = cache
         self._lock = Lock()
+        self._recorded: ToolSource | None = None
+        self._opened: tuple[int, int] | None = None  # mark of the catalog's file that was read
 
     @property
     def names(self) -> Sequence[str]:
@@ -127,14 +137,23 @@ class Catalogues:
         """
         if name != CACHE:
             return _world(name, world_seed)
-        with self._lock:
-            return self._recorded
-
-    @cached_property
-    def _recorded(self) -> ToolSource:
         if self._cache is None:
             raise ConfigurationError("source=cache: no cache was given; start the page with --cache DIR")
-        return ToolSource(assemble(Settings(cache=self._cache, world=None, read_only=True, miss="strict")))
+        with self._lock:
+            mark = _mark(self._cache / FILE)
+            if self._recorded is None or mark not in (None, self._opened):
+                settings = Settings(cache=self._cache, world=None, read_only=True, miss="strict")
+                self._recorded, self._opened = ToolSource(assemble(settings)), mark
+            return self._recorded
+
+
+def _mark(file: Path) -> tuple[int, int] | None:
+    """Return what tells whether a file has changed; `None` where there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=2)

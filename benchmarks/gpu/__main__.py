@@ -27,6 +27,7 @@ from rich.console import Console
 from benchmarks.harness.command import check_tree
 from benchmarks.harness.process import ROOT
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish, write_result
+from toolserver.children import ended_by_signals
 
 
 class Stage(NamedTuple):
@@ -210,4 +211,5 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(tyro.cli(Options, prog="python -m benchmarks.gpu", description=Options.__doc__)))
+    with ended_by_signals():
+        raise SystemExit(main(tyro.cli(Options, prog="python -m benchmarks.gpu", description=Options.__doc__)))

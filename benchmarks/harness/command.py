@@ -11,6 +11,7 @@ import tyro
 from agents.reporting.console import Display
 from benchmarks.harness.report import RESULTS, Result, changed_files, origin, publish
 from steptool_env.errors import StepToolError
+from toolserver.children import ended_by_signals
 
 Options = TypeVar("Options")
 
@@ -39,7 +40,7 @@ def run_command(
         if not given.allow_dirty:
             check_tree(given.out)
         started = origin(packages)
-        with Display(live=False) as display:  # writes to the log while a benchmark runs
+        with ended_by_signals(), Display(live=False) as display:  # writes to the log while a benchmark runs
             display.add_phase(f"benchmarks.{name}")
             result = measure(given.options)
         publish(result, started, given.out)

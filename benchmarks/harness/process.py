@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 import httpx
 
-from toolserver.testing import end
+from toolserver.children import end, start
 
 ROOT = Path(__file__).parents[2]
 """Folder from which `benchmarks` is imported."""
@@ -49,13 +48,12 @@ def serve_app(
     """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", app, "--port", str(port), *flags],
+    process = start(
+        ["uvicorn", app, "--port", str(port), *flags],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), **(settings or {})},
+        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", **(settings or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        text=True,
     )
     try:
         url = f"http://127.0.0.1:{port}"

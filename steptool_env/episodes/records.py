@@ -44,6 +44,9 @@ def read_trajectory(record: Mapping[str, Any]) -> Trajectory:
         DataError: The record is invalid; the message names the error.
     """
     try:
+        for name, value in record["metadata"].get("outcome", {}).items():
+            if name.startswith("is_solved"):
+                _number(value)
         return Trajectory(
             read_task(record["task"]),
             tuple(read_step(step) for step in record["steps"]),

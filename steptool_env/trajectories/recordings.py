@@ -30,6 +30,8 @@ def read_recordings(path: str | Path) -> list[Trajectory]:
         DataError: The file is missing, contains no episode, or has an invalid line or entry.
     """
     path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; `steptool evaluate` writes one")
     trajectories = [trajectory for file in _files(path) for trajectory in _read(file)]
     if not trajectories:
         raise DataError(

@@ -6,6 +6,7 @@ A model has 8 tokens, so that it can be wrong in many ways and still learns in s
 
 from functools import cache
 from itertools import product
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gymnasium as gym
@@ -27,6 +28,7 @@ from agents.training.trainer import OnlineTrainer
 from steptool_env.spaces import UnicodeText
 
 WORDS = ["<|pad|>", "<|act|>", "<|end|>", "x", "y", "a", "b", "c", "d", "ok", "no"]
+_OUT = TemporaryDirectory(prefix="bandit-")
 RIGHT = {"x": ("a", "c"), "y": ("b", "d")}
 
 
@@ -179,6 +181,7 @@ def bandit_config(
         "episodes": episodes,
         "eval_every": 0,
         "checkpoint_every": 0,
+        "out": _OUT.name,  # of the checkpoint at the end of a run
         "sampling": {"max_action_tokens": 2},
         "optim": {"lr": 3e-3, "value_lr": 3e-3},
     }

@@ -1,6 +1,8 @@
 """`steptool --version`, commands without the extras, and another distribution's package `agents`."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -166,3 +168,15 @@ def test_a_missing_ray_names_its_extra(
     with pytest.raises(SystemExit, match="2"):
         main([command, "--out", str(tmp_path / "run"), *words[command]])
     assert capsys.readouterr().err.splitlines()[-1] == f"error: {command} needs ray: pip install 'steptool-env[ray]'"
+
+
+def test_the_first_example_runs_as_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The example of `steptool --help` is the first that a newcomer tries."""
+    monkeypatch.chdir(tmp_path)
+    main(["--help"])
+    (example,) = re.findall(r"^Example: steptool (.*)$", capsys.readouterr().out, re.MULTILINE)
+    main(shlex.split(example))
+    assert "pass_rate 0.000" in capsys.readouterr().out
+    assert (tmp_path / "runs" / "random" / "report.html").is_file()

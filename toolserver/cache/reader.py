@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from toolserver.cache.database import DATABASE, ENTRIES, FORMAT, refuse_foreign
@@ -14,6 +15,7 @@ from toolserver.errors import CacheError, DamagedEntryError
 _PAGE = 1000  # rows per SELECT of a scan: a long read prevents merging the write-ahead log
 
 _NEXT_PAGE = f"SELECT key, value FROM Cache WHERE key > ? AND {ENTRIES} ORDER BY key LIMIT ?"  # noqa: S608
+_NEXT_KEYS = f"SELECT key FROM Cache WHERE key > ? AND {ENTRIES} ORDER BY key LIMIT ?"  # noqa: S608
 _COUNT_OTHERS = f"SELECT count(*) FROM Cache WHERE NOT ({ENTRIES}) AND NOT (key = '{KEY}' AND raw = 1)"  # noqa: S608
 _TALLIES = f"SELECT count(*) FROM Cache WHERE key = '{KEY}' AND raw = 1"  # noqa: S608
 _TALLY = f"SELECT value FROM Cache WHERE key = '{KEY}' AND raw = 1"  # noqa: S608
@@ -57,14 +59,11 @@ class Reader:
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over keys and values in the order of keys. Entries added meanwhile may be missing."""
-        last = b""
-        while True:
-            with self._connection() as connection:
-                rows = connection.execute(_NEXT_PAGE, (last, _PAGE)).fetchall()
-            yield from rows
-            if len(rows) < _PAGE:
-                return
-            last = rows[-1][0]
+        return self._rows(_NEXT_PAGE)
+
+    def keys(self) -> Iterator[bytes]:
+        """Iterate over keys as `items` does, without reading the values."""
+        return (key for (key,) in self._rows(_NEXT_KEYS))
 
     def count(self) -> int:
         """Return the stored number of entries."""
@@ -189,6 +188,17 @@ class Reader:
 
     def _unreadable(self, error: sqlite3.Error) -> CacheError:
         return CacheError(f"cannot read {self._path}: {error}")
+
+    def _rows(self, page: str) -> Iterator[Any]:
+        """Iterate over the rows of a statement, page by page."""
+        last = b""
+        while True:
+            with self._connection() as connection:
+                rows = connection.execute(page, (last, _PAGE)).fetchall()
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
 
     def _open(self, options: str) -> sqlite3.Connection:
         uri = f"file:{quote(str(self._path.absolute()))}?{options}"

@@ -40,6 +40,11 @@ class RedisReader:
                 found = dict(self._server.client.hscan_iter(bucket, count=_PAGE))
             yield from sorted(item for item in found.items() if _belongs(item[0], number))
 
+    def keys(self) -> Iterator[bytes]:
+        """Iterate over keys as `items` does, without reading the values."""
+        for number in range(len(self._buckets)):
+            yield from sorted(key for key in self._keys(number) if _belongs(key, number))
+
     def count(self) -> int:
         """Return the number of entries."""
         return sum(self._ask_all("HLEN"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from enum import StrEnum
@@ -181,16 +181,19 @@ class ResponseCache:
                     del self._running[key]
         return running.result()
 
-    def entries(self, damaged: list[StoreProblem] | None = None) -> Iterator[tuple[bytes, CacheEntry]]:
+    def entries(
+        self, damaged: list[StoreProblem] | None = None, known: Collection[bytes] = ()
+    ) -> Iterator[tuple[bytes, CacheEntry]]:
         """Iterate over keys and entries in the order of keys.
 
         Args:
             damaged: List that gets the entries that do not match their hash. Without it, the first one raises.
+            known: Keys to leave out; their entries are not read.
 
         Raises:
             DamagedEntryError: An entry does not match its hash.
         """
-        for key, value in self._reader.items():
+        for key, value in self._others(known) if known else self._reader.items():
             try:
                 entry = self._decode(key, value)
             except DamagedEntryError as error:
@@ -231,6 +234,11 @@ class ResponseCache:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _others(self, known: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        for key in self._reader.keys():  # noqa: SIM118 - no mapping
+            if key not in known and (value := self._reader.get(key)) is not None:
+                yield key, value
 
     def _problems(self) -> Iterator[StoreProblem]:
         for reason in self._reader.problems():

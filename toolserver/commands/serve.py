@@ -2,19 +2,15 @@
 
 import logging
 import os
-import signal
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import closing
 from copy import deepcopy
 from functools import partial
-from multiprocessing import parent_process
 from pathlib import Path
 from secrets import token_urlsafe
-from threading import Thread
 from typing import Annotated, Any, Literal, cast
 
 import tyro
@@ -23,8 +19,10 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
+from toolserver.children import end_with_parent
 from toolserver.commands.output import say
 from toolserver.errors import ConfigurationError
+from toolserver.http.own_pages import is_loopback
 from toolserver.http.protocol import BoundedProtocol, ConnectionLimits
 from toolserver.resolvers.llm import Simulator
 from toolserver.service.factory import assemble
@@ -60,6 +58,7 @@ def serve(
     read_only: bool = False,
     strict_arguments: bool = False,
     api_key_file: Annotated[Path | None, _setting("FILE")] = None,
+    allowed_hosts: Annotated[str | None, _setting("NAMES")] = None,
     rate_limit: Annotated[float | None, _setting("N", "no limit")] = None,
     llm_url: Annotated[str | None, _setting("URL")] = None,
     llm_model: Annotated[str | None, _setting("NAME")] = None,
@@ -97,6 +96,9 @@ def serve(
         read_only: Open the cache for reading only; needed on a read-only volume.
         strict_arguments: Refuse calls whose arguments do not fit the documentation.
         api_key_file: File with the accepted API keys, one per line. Without it, no key is needed.
+        allowed_hosts: Host names by which the server may be called beside addresses and names without a dot, separated
+            by commas: `tools.example,*.example.org`; `*` for any. Without it, a server on a loopback address, without
+            keys, refuses others, so that no site reads it by a name of its own; any other server takes them.
         rate_limit: Maximum number of calls per second and key.
         llm_url: OpenAI-compatible endpoint for `--miss llm`, e.g. http://127.0.0.1:8001/v1.
         llm_model: Model name at that endpoint.
@@ -111,6 +113,8 @@ def serve(
         given["ui"] = _PAGES
     with tempfile.TemporaryDirectory(prefix="toolserver-") as runtime_dir:
         settings, hint = _settings(given, runtime_dir), ""
+        if checks_names(settings, host):
+            os.environ["TOOLSERVER_ALLOWED_HOSTS"] = ""  # none beside those of every server
         if settings.state_key is None:
             os.environ["TOOLSERVER_STATE_KEY"] = token_urlsafe(32)  # the workers share it
             hint = (
@@ -138,6 +142,11 @@ def _settings(given: dict[str, object], runtime_dir: str) -> Settings:
             for item in error.errors()
         ]
         raise ConfigurationError("; ".join(problems)) from None
+
+
+def checks_names(settings: Settings, host: str) -> bool:
+    """Return whether a server that listens on `host` refuses other names by default: it knows them and has no keys."""
+    return settings.allowed_hosts is None and settings.api_key_file is None and is_loopback(host)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -203,17 +212,8 @@ def server_app() -> ASGIApp:
 
 def worker_app() -> ASGIApp:
     """Application of one of several workers. Its process ends with its parent, even if that one is killed."""
-    Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     return server_app()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None, "a worker is a child process"
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(2 * _SHUTDOWN_SECONDS)
-    os._exit(1)  # requests in progress did not end in time
 
 
 class PathOnly(logging.Filter):

@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
         redirect_slashes=False,  # a redirect would lead to the host that the caller names
         responses={
             401: {"description": "Missing or unknown API key."},
-            403: {"description": "A page of another site, by the header Origin."},
+            403: {"description": "A page of another site, by the header Origin, or another site's name in Host."},
             429: {"description": "Rate limit exceeded."},
         },
     )
@@ -93,6 +93,7 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
         metrics=metrics,
         max_body_bytes=settings.max_body_bytes,
         calls=CallRoutes(executor, access, metrics, settings.max_batch, settings.miss_status),
+        allowed_hosts=None if settings.allowed_hosts is None else settings.allowed_hosts.lower().split(","),
     )
     return app
 

@@ -1,5 +1,6 @@
 """ASGI entry of the server: access control, body limits, the routes that call tools, and FastAPI for the others."""
 
+from collections.abc import Sequence
 from time import perf_counter
 
 import orjson
@@ -11,10 +12,15 @@ from toolserver.http.call_routes import CallRoutes
 from toolserver.http.codec import json_headers
 from toolserver.http.executor import Deferred
 from toolserver.http.metrics import Metrics
-from toolserver.http.own_pages import is_own_page
+from toolserver.http.own_pages import is_own_host, is_own_page
 from toolserver.http.request_body import Disconnect, read_body
 
 _OTHER_PATHS = frozenset({"/v1/apis", "/v1/info", "/healthz", "/readyz", "/metrics", "/mcp", PAGES_PATH})
+_HOSTS = 64  # values of `Host` that are remembered
+_OTHER_HOST = (
+    "the header Host has a name that a site may have bound to this machine's address; call the server by its address, "
+    "or start it with this name in --allowed-hosts"
+)
 _OTHER_SITE = "a page of another site must not call this server: its Origin is neither this machine nor the server"
 
 
@@ -22,16 +28,30 @@ class Gateway:
     """ASGI application around `app`, the FastAPI application with all of its middleware.
 
     A browser names the page that makes a request in `Origin`, with every POST; other clients send none. Pages of this
-    machine are taken, and the server's own, `/docs` and `/ui`, by the host in `Host`. Without keys that is an address
-    or a name without a dot, since a site can bind a name of its own to this machine's address (DNS rebinding).
+    machine are taken, and the server's own, `/docs` and `/ui`, by the host in `Host`. Without keys that is a host which
+    no site can have, since a site can bind a name of its own to this machine's address (DNS rebinding).
+
+    With `allowed_hosts`, requests that address other hosts than these names and those of `is_own_host` are refused, so
+    that such a site cannot read by GET either, which has no `Origin`.
     """
 
     def __init__(
-        self, app: ASGIApp, *, access: AccessControl, metrics: Metrics, max_body_bytes: int, calls: CallRoutes
+        self,
+        app: ASGIApp,
+        *,
+        access: AccessControl,
+        metrics: Metrics,
+        max_body_bytes: int,
+        calls: CallRoutes,
+        allowed_hosts: Sequence[str] | None = None,
     ) -> None:
         self._app = app
         self._access = access
         self._is_open = access.is_open
+        self._any_name = access.needs_key
+        self._allowed_hosts = () if allowed_hosts is None else allowed_hosts
+        self._checks_host = allowed_hosts is not None
+        self._own_hosts: set[bytes] = {b""}  # values of `Host` that were found to be right; HTTP/1.0 may have none
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
         self._calls = calls
@@ -48,8 +68,8 @@ class Gateway:
             path = path.removeprefix(scope["root_path"])
         try:
             headers = dict(scope["headers"])
-            if b"origin" in headers and not is_own_page(headers, any_name=not self._is_open):
-                raise Rejection(403, _OTHER_SITE)
+            if b"origin" in headers or (self._checks_host and headers.get(b"host", b"") not in self._own_hosts):
+                self._check_site(headers)
             caller = 0 if self._is_open else self._access.admit(path, scope["headers"])
             if path in self._paths and scope["method"] == "POST":
                 body = await read_body(receive, headers.get(b"content-length", b""), self._max_body_bytes)
@@ -72,6 +92,17 @@ class Gateway:
             self._metrics.count_request(self._label(path), 500, perf_counter() - started)  # sent by the ASGI server
             raise
         self._metrics.count_request(self._label(path), status, perf_counter() - started)
+
+    def _check_site(self, headers: dict[bytes, bytes]) -> None:
+        """Raise `Rejection` (403) for a page of another site, or another name of this server."""
+        if not is_own_page(headers, any_name=self._any_name, allowed=self._allowed_hosts):
+            raise Rejection(403, _OTHER_SITE)
+        host = headers.get(b"host", b"")
+        if self._checks_host and host not in self._own_hosts:
+            if not is_own_host(host, self._allowed_hosts):
+                raise Rejection(403, _OTHER_HOST)
+            if len(self._own_hosts) < _HOSTS:
+                self._own_hosts.add(host)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> int:
         status = 500

@@ -1,5 +1,6 @@
 """Refusal of web pages of other sites, which a browser on this machine would let call a server on it."""
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -7,6 +8,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
+_PRIVATE = ("localhost", "internal")
+"""Top-level names that are reserved for one machine or one network."""
 
 
 class OwnPages:
@@ -21,7 +24,7 @@ class OwnPages:
 
     def __init__(self, app: ASGIApp, host: str) -> None:
         self._app = app
-        self._any_name = not (host == "localhost" or _is_loopback(host))
+        self._any_name = not is_loopback(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -34,11 +37,11 @@ class OwnPages:
             await Response("Origin not allowed", status_code=403)(scope, receive, send)
 
 
-def is_own_page(headers: dict[bytes, bytes], *, any_name: bool) -> bool:
+def is_own_page(headers: dict[bytes, bytes], *, any_name: bool, allowed: Sequence[str] = ()) -> bool:
     """Return whether a request is of no page, of one on this machine, or of one on the host that it is sent to.
 
-    Without `any_name` such a host is an address or a name without a dot: any other name can be bound to this machine's
-    address by a site (DNS rebinding). An `Origin` that is `null` or malformed names no page that is taken.
+    Without `any_name` such a host is one that a site cannot have: see `is_own_host`. An `Origin` that is `null` or
+    malformed names no page that is taken.
     """
     origin = headers.get(b"origin")
     if not origin:
@@ -46,7 +49,25 @@ def is_own_page(headers: dict[bytes, bytes], *, any_name: bool) -> bool:
     page = _host(origin)
     if page is None or page in _LOCAL:
         return page is not None
-    return page == _host(b"//" + headers.get(b"host", b"")) and (any_name or _is_bound_here(page))
+    return page == _host(b"//" + headers.get(b"host", b"")) and (any_name or _is_own(page, allowed))
+
+
+def is_own_host(value: bytes, allowed: Sequence[str]) -> bool:
+    """Return whether a header `Host` has an address, a name without a dot or below `_PRIVATE`, or an allowed one.
+
+    Any other name can be bound to this machine's address by a site (DNS rebinding), whose pages could then read the
+    server's answers. `allowed` are names; `*.NAME` allows those below NAME, `*` all.
+    """
+    host = _host(b"//" + value)
+    return host is not None and ("*" in allowed or _is_own(host, allowed))
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address or name to listen on is of this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _host(address: bytes) -> str | None:
@@ -56,17 +77,12 @@ def _host(address: bytes) -> str | None:
         return None
 
 
-def _is_bound_here(host: str) -> bool:
-    """Return whether a host is an address, or a name that only this network knows."""
+def _is_own(host: str, allowed: Sequence[str]) -> bool:
+    """Return whether a host is an address, a name that only this machine or network knows, or an allowed name."""
+    if host in allowed or any(host.endswith(each[1:]) for each in allowed if each.startswith("*.")):
+        return True
     try:
         ip_address(host)
     except ValueError:
-        return bool(host) and "." not in host
+        return bool(host) and ("." not in host or host.rpartition(".")[2] in _PRIVATE)
     return True
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

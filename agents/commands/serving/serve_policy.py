@@ -90,5 +90,5 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises `ConfigurationError` if the address is taken."""
     try:
         return socket.create_server((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise ConfigurationError(f"cannot listen on {host}:{port} ({error}); try --port 0") from error

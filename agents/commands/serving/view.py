@@ -7,20 +7,23 @@ import signal
 import socket
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import tyro
 import uvicorn
 from rich.console import Console
 
 from agents.errors import ConfigurationError
+from toolserver.http.protocol import BoundedProtocol, ConnectionLimits
 
 if TYPE_CHECKING:
     from agents.view.workspace import Workspace
 
 _SHUTDOWN_SECONDS = 2  # for requests in progress when the server stops
+_LIMITS = ConnectionLimits(head_bytes=2**16, head_timeout=10.0, request_timeout=60.0, connections=512)
 HOST = "127.0.0.1"
 
 
@@ -57,6 +60,7 @@ class Command:
         with Workspace(self.runs or (Path("runs"),), index) as workspace, closing(_listen(self.port)) as listening:
             config = uvicorn.Config(
                 create_app(workspace, cache=self.cache),
+                http=cast(Any, partial(BoundedProtocol, limits=_LIMITS)),
                 log_level="warning",
                 ws="none",
                 server_header=False,

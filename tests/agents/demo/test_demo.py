@@ -3,11 +3,15 @@
 import io
 import json
 import re
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from rich.console import Console
 
@@ -51,6 +55,23 @@ def test_the_demo_compares_agents_over_http_and_ends_its_server(
     assert "tool server ended" in out
     page = (tmp_path / "demo" / "report.html").read_text()
     assert all(name in page for name in ("random", "oracle", "greedy-docs"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_demo_that_is_terminated_ends_its_server(number: signal.Signals, tmp_path: Path) -> None:
+    """By a signal to its process alone, as `kill` sends it."""
+    words = ["demo", "--learner", "none", "--episodes", "1200", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "agents.cli", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as demo:
+        assert demo.stdout is not None
+        (server,) = map(int, re.findall(r"process (\d+)", demo.stdout.readline()))
+        process = psutil.Process(server)
+        demo.send_signal(number)
+        _, alive = psutil.wait_procs([process], 30)
+        for each in alive:
+            each.kill()
+        assert not alive
+    assert demo.returncode == (143 if number == signal.SIGTERM else -number)
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,14 @@
 """Turns that a request continues, for random conversations: branches, rewritten histories and forgotten turns."""
 
 import random
+import tracemalloc
 from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
 import pytest
 
-from agents.gateway.conversations import Conversations, Turn
+from agents.gateway.conversations import Conversations, Prompt, Turn
 from agents.gateway.protocol import Message
 from agents.rollout.types import Sampled
 from steptool_env.formats import make_format
@@ -146,3 +147,46 @@ def test_turns_that_are_forgotten_are_freed() -> None:
     newest: Any = turns[-1]()
     assert newest.parent is turns[-2]()
     assert conversations.prompt([*said.chat, user("more")], FUNCTIONS).parent is newest
+
+
+@pytest.mark.parametrize(
+    ("tokens", "sampled", "letters"), [(30_000, 20, 50), (100, 4000, 50), (100, 20, 60_000), (20, 3, 5)]
+)
+def test_turns_take_no_more_memory_than_they_may(tokens: int, sampled: int, letters: int) -> None:
+    """Long prompts, long answers, long texts and many short ones; without the limit they take four times that."""
+    limit, conversations = 2**20, made(most=None)
+    conversations.most_bytes = limit
+
+    def say(number: int) -> Turn:
+        """An answer whose tokens, log-probabilities and text are objects of its own."""
+        ids, scores = [1000 + n for n in range(sampled)], [number + n / 7 for n in range(sampled)]
+        prompt = Prompt([1000 + n for n in range(tokens)], (), number.to_bytes(16, "big"))
+        return conversations.record(prompt, Sampled(ids, scores, True), f"{number} " + letters * chr(300 + number % 2))
+
+    size = say(0).size
+    tracemalloc.start()
+    try:
+        turns = [ref(say(number)) for number in range(1, 2 + 4 * limit // size)]
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    alive = [turn() is not None for turn in turns]
+    assert taken < 1.1 * limit
+    assert alive == sorted(alive)  # the latest
+    assert limit // size - 1 <= sum(alive) <= limit // size
+
+
+def test_a_turn_beyond_the_limit_is_remembered_until_the_next() -> None:
+    conversations = made()
+    conversations.most_bytes = 1
+    said = record(conversations, [user("question")], "So.")
+    assert conversations.prompt([*said.chat, user("more")], FUNCTIONS).parent is said.turn
+    record(conversations, [user("another question")], "No.")
+    assert conversations.prompt([*said.chat, user("more")], FUNCTIONS).parent is None
+
+
+def test_an_answer_that_is_given_again_counts_once() -> None:
+    conversations = made()
+    for _ in range(3):
+        said = record(conversations, [user("question")], "So.")
+    assert conversations._bytes == said.turn.size

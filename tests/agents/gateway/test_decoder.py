@@ -1,7 +1,7 @@
 """Decoder of a policy: requests together are those one by one, and no request harms another."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -74,15 +74,20 @@ def test_conversations_of_all_distributions_share_the_slots(decoder: Decoder) ->
     assert slots(decoder) == 16
 
 
-def test_of_many_stop_tokens_the_latest_four_are_kept_idle(decoder: Decoder) -> None:
+def conversations_by_stop_token(decoder: Decoder) -> Callable[[int], bool]:
+    """Go on with the conversation of a stop token. Tell whether its beginning is in the cache."""
     said: dict[int, list[int]] = {}
 
     def goes_on(stop: int) -> bool:
-        """Return whether the beginning of a conversation with this stop token is in the cache."""
         generation = asked(0, 1, Distribution(stop), said.get(stop, PROMPT))
         said[stop] = [*generation.ids, *answer(decoder, generation).ids, 5]
         return generation.cached > 0
 
+    return goes_on
+
+
+def test_of_many_stop_tokens_the_latest_four_are_kept_idle(decoder: Decoder) -> None:
+    goes_on = conversations_by_stop_token(decoder)
     stops = list(range(10, 17))
     assert [goes_on(stop) for stop in stops] == [False] * 7
     assert [goes_on(stop) for stop in stops[2:]] == [True] * 5  # that of the last request is in use when one comes
@@ -90,6 +95,15 @@ def test_of_many_stop_tokens_the_latest_four_are_kept_idle(decoder: Decoder) -> 
     assert not goes_on(stops[1])
     assert [goes_on(stop) for stop in stops[3:]] == [True] * 4
     assert not goes_on(stops[2])
+
+
+def test_of_many_stop_tokens_the_one_that_was_not_used_for_longest_is_dropped(decoder: Decoder) -> None:
+    goes_on = conversations_by_stop_token(decoder)
+    assert [goes_on(stop) for stop in range(10, 15)] == [False] * 5
+    assert goes_on(10)  # the first that was asked for, and the last
+    assert not goes_on(15)
+    assert goes_on(10)
+    assert not goes_on(11)
 
 
 def test_a_request_that_cannot_begin_fails_alone(decoder: Decoder) -> None:

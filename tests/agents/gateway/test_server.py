@@ -109,6 +109,31 @@ def test_a_client_that_leaves_ends_its_answers_and_frees_their_slots(
     assert texts(url, max_tokens=40) == wanted
 
 
+CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": 3000 * "["}}
+TOOL = {"type": "function", "function": {"name": "f", "description": "\udc00"}}
+DEEP = [
+    {"role": "user", "content": "x"},
+    {"role": "assistant", "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "a", "content": "y"},
+]
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "says"),
+    [
+        ({"messages": [{"role": "user", "content": "a \ud800 b"}]}, 400, "lone surrogate '\\ud800'"),
+        ({"tools": [TOOL]}, 400, "lone surrogate '\\udc00'"),
+        ({"messages": DEEP}, 400, "leaves no room for an action"),
+        ({"messages": [{"role": "user", "content": "\0 \ud83d\ude00"}]}, 200, ""),  # a pair is a character
+    ],
+)
+def test_odd_texts_are_answered_or_refused(url: str, changed: dict[str, Any], status: int, says: str) -> None:
+    body = json.dumps(asked(max_tokens=2) | changed)
+    answer = httpx.post(url, content=body, headers={"content-type": "application/json"}, timeout=60)
+    assert answer.status_code == status
+    assert says in (answer.json()["error"]["message"] if status == 400 else "")
+
+
 def test_an_error_in_a_stream_is_an_event_and_ends_it(url: str, model: ServedModel) -> None:
     wanted = texts(url)
     release = threading.Event()

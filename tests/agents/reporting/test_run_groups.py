@@ -16,6 +16,7 @@ from agents.reporting.runs import run_tables
 from steptool_env.errors import ConfigurationError
 from tests.agents.reporting.test_runs import evaluation, training
 
+PLAY = ["evaluate", "--env", "StepTool/ToolWorld-v0", "--episodes", "2", "-q"]
 EVALUATION = {"env_id": "StepTool/ToolWorld-v0", "env_kwargs": {"split": "depth-2"}, "seed": 0}
 SETTINGS = {"algo": "grpo", "seed": 0, "out": "runs/a", "calls": 100, "env": {"args": {"server_url": "http://a"}}}
 
@@ -130,6 +131,79 @@ def test_policies_whose_settings_leave_out_their_data_are_no_seeds_of_each_other
         for seed in range(2)
     ]
     assert groups(*runs) == []
+
+
+SFT = {"env": "StepTool/ToolWorld-v0", "episodes": 3000, "data": "", "stopped": False, "policy": {"checkpoint": ""}}
+ETO = {"policy": {"checkpoint": "runs/sft"}, "per_task": 4, "data": "d1"}
+
+
+def learned(folder: Path, number: int, settings: dict[str, object]) -> Path:
+    """Write the evaluation of a policy of SFT or ETO; its evaluation has a seed, too."""
+    training = {"settings": settings, "iteration": 0, "calls": 0}
+    return policy(folder / str(number), float(number), number, evaluation=EVALUATION, training=training)
+
+
+@pytest.mark.parametrize(
+    ("settings", "seeds"),
+    [
+        ([SFT | {"seed": n, "sft": {"epochs": 4, "seed": 0}} for n in (0, 1)], ["0/0", "1/0"]),
+        ([SFT | {"seed": 0, "sft": {"epochs": 4, "seed": n}} for n in (0, 1)], ["0/0", "0/1"]),
+        ([SFT | {"data": "d1", "seed": n, "sft": {"seed": 0}} for n in (0, 1)], ["0/0", "1/0"]),  # fresh weights
+        ([ETO | {"preference": {"beta": 0.1, "seed": n}} for n in (0, 1)], ["0", "1"]),
+    ],
+)
+def test_policies_of_the_same_data_are_grouped_over_seeds(
+    tmp_path: Path, settings: list[dict[str, object]], seeds: list[str]
+) -> None:
+    (group,) = groups(*(learned(tmp_path, number, each) for number, each in enumerate(settings)))
+    assert group.seeds == seeds
+
+
+GIVEN = SFT | {"data": "d1", "policy": {"checkpoint": "runs/sft", "lora_rank": 0}, "sft": {"epochs": 4, "seed": 0}}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (SFT | {"data": "d1"}, SFT | {"data": "d2"}),
+        (SFT, SFT | {"episodes": 3001}),
+        (SFT | {"sft": {"epochs": 4}}, SFT | {"sft": {"epochs": 5}}),
+        (SFT, SFT | {"stopped": True}),
+        (SFT | {"stopped": True}, SFT | {"stopped": True}),  # each somewhere
+        (GIVEN, GIVEN),  # a seed that changes nothing: the same policy twice
+        (ETO | {"preference": {"beta": 0.1}}, ETO | {"preference": {"beta": 0.2}}),
+        (ETO, ETO | {"policy": {"checkpoint": "runs/other"}}),
+        (ETO, ETO | {"data": "d2"}),
+    ],
+)
+def test_policies_of_other_data_are_no_group(tmp_path: Path, one: dict[str, object], other: dict[str, object]) -> None:
+    assert groups(learned(tmp_path, 0, one | {"seed": 0}), learned(tmp_path, 1, other | {"seed": 1})) == []
+
+
+@pytest.mark.slow
+def test_trained_policies_of_sft_and_eto_are_grouped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the real commands, from one start and one set of episodes; other episodes are another group."""
+    played = []
+    for agent in ("oracle", "random"):
+        folder = tmp_path / agent
+        main([*PLAY, "--env-args", "split=depth-1", "--agent", agent, "--out", str(folder)])
+        played.append(str(folder / "trajectories.jsonl"))
+    start = ["--policy.checkpoint", "nano-sft", "-q"]
+    folders = []
+    for seed in ("0", "1"):
+        sft, eto = (str(tmp_path / f"{name}-{seed}") for name in ("sft", "eto"))
+        main(["sft", *start, "--demonstrations", played[0], "--sft.epochs", "1", "--sft.seed", seed, "--out", sft])
+        main(["eto", *start, "--trajectories", *played, "--preference.seed", seed, "--out", eto])
+        folders += [sft, eto]
+    other = str(tmp_path / "other")
+    main(["sft", *start, "--demonstrations", played[1], "--sft.epochs", "1", "--sft.seed", "2", "--out", other])
+    for folder in (*folders, other):
+        main([*PLAY, "--env-args", "split=depth-1", "--agent", f"policy:{folder}", "--out", f"{folder}/evaluation"])
+    found = report([f"{folder}/evaluation" for folder in (*folders, other)], tmp_path, capsys)["means_over_seeds"]
+    assert sorted(each["runs"] for each in found.values()) == [
+        ["eto-0/evaluation", "eto-1/evaluation"],
+        ["sft-0/evaluation", "sft-1/evaluation"],
+    ]
 
 
 def test_runs_on_other_tasks_are_no_group(tmp_path: Path) -> None:

@@ -171,6 +171,40 @@ def test_demonstrations_beyond_the_context_are_counted_with_a_remedy(
     assert "Warning" not in err
 
 
+@pytest.mark.parametrize(
+    ("out", "problem"),
+    [
+        ("file", "holds other files, which a checkpoint would replace"),
+        ("folder", "holds other files, which a checkpoint would replace"),
+        (".", "holds other files, which a checkpoint would replace"),
+        ("file/below", "cannot write the checkpoint"),
+        ("/proc/below", "cannot write the checkpoint"),
+    ],
+)
+@pytest.mark.parametrize("command", ["sft", "eto"])
+def test_a_checkpoint_takes_the_place_of_no_other_files(
+    command: str,
+    out: str,
+    problem: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A wrong folder is an error before the training."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes").write_text("kept")
+    words = ["--demonstrations", "none"] if command == "sft" else ["--trajectories", "none"]
+    with pytest.raises(SystemExit, match="2"):
+        main([command, *words, "--policy.checkpoint", "nano-sft", "--out", out])
+    error = capsys.readouterr().err
+    assert problem in error
+    assert "give another --out" in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+    assert (tmp_path / "folder" / "notes").read_text() == (tmp_path / "file").read_text() == "kept"
+
+
 def test_a_size_from_scratch_asks_for_its_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["train", "--out", str(tmp_path / "none")])

@@ -11,6 +11,7 @@ from tensorboard.summary.writer import event_file_writer
 
 import steptool_env.errors
 from agents.errors import ConfigurationError, TrainingError
+from agents.models import checkpoint
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import Sampling
 from agents.rollout.sampler import TokenSampler
@@ -22,7 +23,7 @@ from agents.training.forward import evaluate_actions, forward
 from agents.training.losses import ppo_loss
 from agents.training.metrics_log import MetricsLog, read_metrics
 from agents.training.trainer import OnlineTrainer
-from tests.agents.bandit import bandit_config, bandits, train, trainer
+from tests.agents.bandit import bandit_config, bandits, bundle, train, trainer
 from tests.agents.disk import files_no_larger_than
 
 LEARNT = 0.7
@@ -198,6 +199,17 @@ def test_metrics_are_logged_against_calls_and_a_resumed_log_is_unbroken(tmp_path
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"calls": 96, "iter')  # what a reader sees of a record that is being written
     assert [r["iteration"] for r in read_metrics(tmp_path)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("every", "found"), [(0, [3]), (2, [2, 3]), (3, [3])])
+def test_the_last_policy_of_a_run_is_kept(every: int, found: list[int], tmp_path: Path) -> None:
+    run = trainer(bandit_config(iterations=3, episodes=16, checkpoint_every=every, out=str(tmp_path)))
+    run.run()
+    assert [path.name for path in checkpoint.checkpoints(tmp_path)] == [f"checkpoint-{number}" for number in found]
+    kept = bundle()
+    checkpoint.load_weights(tmp_path / "checkpoint-3", kept.policy)
+    want = run.bundle.policy.language_model.state_dict()
+    assert all(torch.equal(tensor, want[name]) for name, tensor in kept.policy.language_model.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,31 @@ def test_another_site_cannot_read_the_page_through_its_own_name(client: TestClie
     assert client.get("/", headers={"host": "localhost"}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("site", "kind", "status"),
+    [
+        ("cross-site", "image", 403),
+        ("cross-site", "iframe", 403),
+        ("cross-site", "empty", 403),
+        ("cross-site", None, 403),
+        ("cross-site", "document", 200),  # a link
+        ("same-site", "empty", 200),
+        ("same-origin", "style", 200),
+        ("none", "document", 200),
+        (None, None, 200),
+    ],
+)
+def test_another_site_cannot_make_the_page_work(
+    client: TestClient, site: str | None, kind: str | None, status: int
+) -> None:
+    """As by an image whose address is that of a world of its own choice."""
+    given = {"sec-fetch-site": site, "sec-fetch-dest": kind}
+    headers = {name: value for name, value in given.items() if value is not None}
+    answer = client.get("/tools?source=lite&world_seed=0", headers=headers)
+    assert answer.status_code == status
+    assert "content-security-policy" in answer.headers
+
+
 @pytest.mark.parametrize("method", ["post", "put", "delete", "patch"])
 @pytest.mark.parametrize("address", ["/", "/episodes", "/episode", "/fork", "/events"])
 def test_nothing_can_be_written(client: TestClient, method: str, address: str) -> None:
@@ -318,6 +343,30 @@ def test_recorded_calls_are_shown_with_their_provenance(client: TestClient) -> N
     assert "2026-01-01" in text
     (again,) = re.findall(r'href="(/tool[^"]*)">try it', page)
     assert '"text":' in text_of(client.get(unescape(again)).text).partition("Only recorded")[0]
+
+
+def test_what_is_recorded_meanwhile_is_shown(root: Path, tmp_path: Path) -> None:
+    """Calls that another process records, and APIs that it imports, while the pages are open."""
+    cache = make_cache(tmp_path / "recorded")
+    workspace = open_workspace(root, tmp_path / "cache")
+    with TestClient(create_app(workspace, cache=cache), base_url="http://127.0.0.1") as client:
+
+        def shown(spec: ApiSpec) -> str:
+            query = {"source": "cache", "category": spec.category, "tool": spec.tool, "api": spec.name}
+            return text_of(client.get("/tool", params=query).text)
+
+        added = ApiSpec("Late", "late", "added", "")
+        assert "2 recorded calls" in shown(WEATHER)
+        assert "is not in this catalog" in shown(added)
+        with ResponseCache(cache) as other:
+            other.put(ToolCall(*WEATHER.key, {"city": "Turku"}), encode_body("", "slush"))
+            assert "3 recorded calls" in shown(WEATHER)
+            assert "slush" in shown(WEATHER)
+            save_catalog(Catalog([added]), cache)
+            other.put(ToolCall("Late", "late", "added", {}), encode_body("", "at last"))
+            other.put(ToolCall(*WEATHER.key, {"city": "Vaasa"}), encode_body("", "ice"))
+        assert "at last" in shown(added)
+        assert "4 recorded calls" in shown(WEATHER)
 
 
 def test_a_cache_is_opened_and_its_index_made_once(tmp_path: Path) -> None:

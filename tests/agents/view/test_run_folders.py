@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 import yaml
+from fastapi.testclient import TestClient
 
 from agents.evaluation.results import write_held_out
 from agents.training.config import make_config
+from agents.view.app import create_app
 from agents.view.curves import curve_plots, metric_names
 from agents.view.gpu_memory import gpu_memory
 from agents.view.run_folders import RunFolders, RunInfo
 from steptool_env.errors import ConfigurationError
+from tests.agents.view.recordings import open_workspace
 
 LONG_AGO = 1_700_000_000
 
@@ -125,6 +128,36 @@ def test_a_damaged_file_is_a_problem_of_its_run_alone(tmp_path: Path, text: str)
     runs = RunFolders([tmp_path]).scan()
     assert not runs[f"{tmp_path.name}/good"].problem
     assert runs[f"{tmp_path.name}/bad"].problem or text == '{"config": []}'
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metrics.jsonl", '{"calls": 10, "rollout/is_solved": [1]}\n'),
+        ("metrics.jsonl", '{"calls": 10, "eval/is_solved": 1e999}\n'),
+        ("metrics.jsonl", '{"calls": 1%s, "rollout/is_solved": 0.5}\n' % (400 * "0")),
+        ("metrics.jsonl", '{"calls": 10, "eval/is_solved": 3}\n'),
+        ("metrics.jsonl", "[]\n"),
+        ("metrics.json", '{"pass_rate": -1, "episodes": 5}'),
+        ("metrics.json", '{"pass_rate": 0.5, "episodes": -5}'),
+    ],
+)
+def test_a_figure_that_is_none_is_a_problem_of_its_run_alone(name: str, text: str, tmp_path: Path) -> None:
+    """The pages of the others are shown."""
+    training(tmp_path / "runs" / "good", [200, 400])
+    bad = tmp_path / "runs" / "bad"
+    bad.mkdir()
+    (bad / name).write_text(text)
+    (bad / "trajectories.jsonl").write_text("")
+    workspace = open_workspace(tmp_path / "runs", tmp_path / "cache")
+    found = workspace.runs
+    assert found["runs/bad"].problem
+    assert not found["runs/good"].problem
+    with TestClient(create_app(workspace), base_url="http://127.0.0.1") as client:
+        for address in ("/", "/runs/table", "/runs/curves", "/runs/curves?run=runs/bad&run=runs/good"):
+            answer = client.get(address)
+            assert answer.status_code == 200
+            assert "good" in answer.text or "steptool" in answer.text
 
 
 def test_only_changed_runs_are_read_again(tmp_path: Path) -> None:

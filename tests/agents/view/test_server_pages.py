@@ -102,6 +102,7 @@ def test_a_call_on_a_page_asks_no_other_server_and_records_nothing(tmp_path: Pat
         answer = httpx.post(f"{server.url}/v1/call", json={**place, "arguments": arguments}, timeout=60).json()
         assert answer["provenance"] == "live"
         assert len(stub.requests) == 1
+        assert "from upstream" in get(server.url, "/ui/tool", source="server", **place)  # recorded since the first look
 
 
 def test_calls_on_pages_are_counted_and_pages_of_other_sites_may_not_make_any(tmp_path: Path) -> None:
@@ -185,6 +186,8 @@ def test_keys_and_rates_hold_for_pages(tmp_path: Path) -> None:
             assert ask(server.url, "/ui/tools", wrong).status_code == 401
         assert "APIs" in get(server.url, "/ui/tools", login(KEY))
         assert "APIs" in get(server.url, "/ui/tools", {"x-api-key": KEY})
+        embedded = {**login(KEY), "sec-fetch-site": "cross-site", "sec-fetch-dest": "image"}
+        assert ask(server.url, "/ui/tools", embedded).status_code == 403
         assert "font" in get(server.url, "/ui/static/view.css")
         assert ask(server.url, "/ui/static/%2e%2e/tools").status_code in (401, 404)
         assert httpx.post(f"{server.url}/v1/call", json={}, headers=login(KEY)).status_code == 401

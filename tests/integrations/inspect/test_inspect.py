@@ -25,7 +25,7 @@ from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.trajectories.trajectories import write_trajectories
 from steptool_env.types import Trajectory
 from tests.steptool_env.sample_episodes import answered, called, malformed, task, trajectory
-from toolserver.testing import end
+from toolserver.children import end
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "</pre><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'> \ud800"

@@ -28,7 +28,7 @@ from steptool_env.formats import make_format
 from steptool_env.integrations.openenv import EpisodeState, TextAction, TextObservation
 from tests.integrations.openenv.report import IMAGE, PACKAGE, REPORT, make_report, validate
 from tests.integrations.oracle import play
-from toolserver.testing import end
+from toolserver.children import end
 
 ROOT = Path(__file__).parents[3]
 SPLIT = "depth-2"

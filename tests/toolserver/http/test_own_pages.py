@@ -1,8 +1,11 @@
 """Servers on this machine, called by web pages."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
@@ -10,7 +13,10 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tests.toolserver.serving import OSLO, as_request, as_virtual, make_cache, serving
+from toolserver.commands.serve import checks_names
 from toolserver.http.own_pages import OwnPages
+from toolserver.settings import Settings
+from toolserver.testing import ServerProcess
 
 
 async def hello(_request: object) -> PlainTextResponse:
@@ -98,6 +104,125 @@ def test_a_server_on_a_network_answers_its_own_pages(origin: str, host: str, tak
     with serving(make_cache(tmp_path / "cache")) as client:
         answer = client.post("/v1/call", json=as_request(OSLO), headers={"host": host, "origin": origin})
         assert answer.status_code == (200 if taken else 403)
+
+
+HOSTS = [
+    (b"127.0.0.1:8000", True),
+    (b"LOCALHOST:9", True),
+    (b"[::1]:8000", True),
+    (b"192.0.2.7", True),  # through a forwarded port
+    (b"toolserver:8000", True),  # a service of docker compose
+    (b"host.docker.internal:8000", True),
+    (b"page.localhost", True),
+    (b"", True),  # HTTP/1.0
+    (b"rebound.example:8000", False),
+    (b"rebound.example.", False),
+    (b"127.0.0.1.rebound.example", False),
+    (b"localhost.rebound.example", False),
+    (b"rebound.example@127.0.0.1", True),  # no browser sends a user; this is the address
+    (b"127.0.0.1@rebound.example", False),
+    (b"[", False),
+    (b"\xff.example", False),
+]
+
+
+@pytest.mark.parametrize(("host", "taken"), HOSTS)
+def test_a_site_cannot_read_by_a_name_of_its_own(host: bytes, taken: bool, tmp_path: Path) -> None:
+    """A GET of its page has no `Origin` after it was bound to this machine's address (DNS rebinding)."""
+    with serving(make_cache(tmp_path / "cache"), allowed_hosts="") as client:
+        for path in ("/v1/apis", "/docs", "/openapi.json", "/metrics", "/healthz", "/nothing"):
+            for _ in range(2):
+                status = client.get(path, headers=[(b"host", host)]).status_code
+                assert (status != 403) == taken
+        answer = client.post("/v1/call", json=as_request(OSLO), headers=[(b"host", host)])
+        assert answer.status_code == (200 if taken else 403)
+        assert taken or "--allowed-hosts" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "taken"),
+    [
+        (None, ["tools.example", "a.tools.example", "evil.example"]),
+        ("*", ["tools.example", "a.tools.example", "evil.example"]),
+        ("Tools.example", ["tools.example"]),
+        ("other.example,*.tools.example", ["a.tools.example"]),
+    ],
+)
+def test_a_server_may_have_other_names(allowed: str | None, taken: list[str], tmp_path: Path) -> None:
+    with serving(make_cache(tmp_path / "cache"), allowed_hosts=allowed) as client:
+        for host in ("tools.example", "a.tools.example", "evil.example"):
+            assert client.get("/v1/apis", headers={"host": host}).status_code == (200 if host in taken else 403)
+            if allowed not in (None, "*"):  # its own pages call it by its names
+                own = {"host": host, "origin": f"https://{host}"}
+                answer = client.post("/v1/call", json=as_request(OSLO), headers=own)
+                assert answer.status_code == (200 if host in taken else 403)
+
+
+def test_many_names_take_no_memory(tmp_path: Path) -> None:
+    with serving(make_cache(tmp_path / "cache"), allowed_hosts="*") as client:
+        for number in range(200):
+            assert client.get("/healthz", headers={"host": f"h{number}.example"}).status_code == 200
+        gateway = client.app.gateway  # type: ignore[attr-defined]
+        assert len(gateway._own_hosts) <= 65
+
+
+@pytest.mark.parametrize("names", ["http://tools.example", "tools.example:8000", "a b", "*.*.example", "a,,b."])
+def test_names_that_are_none_are_refused(names: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="is not a host name; give names without scheme, port and blanks"):
+        Settings(cache=tmp_path, allowed_hosts=names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "status"),
+    [
+        ([], {}, 403),
+        (["--workers", "2"], {}, 403),
+        (["--host", "localhost"], {}, 403),
+        (["--allowed-hosts", "a.example,rebound.example"], {}, 200),
+        ([], {"allowed_hosts": "*"}, 200),
+        (["--allowed-hosts", "tools.example"], {}, 403),
+        (["--api-key-file", "keys"], {}, 200),  # what is secret needs a key
+    ],
+)
+def test_a_server_on_this_machine_alone_checks_its_names(
+    arguments: list[str],
+    settings: dict[str, str],
+    status: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the real command. `/healthz` needs no key."""
+    monkeypatch.chdir(tmp_path)
+    Path("keys").write_text(KEY + "\n")
+    cache = ["--cache", str(make_cache(tmp_path / "cache")), "--read-only"]
+    with ServerProcess([*cache, *arguments], settings=settings) as server:
+        address = f"http://127.0.0.1:{urlsplit(server.url).port}"
+        for host in ("rebound.example", "toolserver:8000", "127.0.0.1"):
+            found = httpx.get(f"{address}/healthz", headers={"host": host}).status_code
+            assert found == (status if host == "rebound.example" else 200)
+
+
+@pytest.mark.parametrize(
+    ("host", "checked"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("gpu-2", False),
+    ],
+)
+def test_a_server_on_a_network_does_not_know_its_names(host: str, checked: bool, tmp_path: Path) -> None:
+    """As in a container: services call it by theirs, and a cluster's have dots."""
+    assert checks_names(Settings(cache=tmp_path), host) == checked
+
+
+def test_a_rate_is_no_key(tmp_path: Path) -> None:
+    """A site whose name was bound to this machine's address is refused with a rate limit, too."""
+    headers = {"host": "rebound.example", "origin": "http://rebound.example"}
+    with serving(make_cache(tmp_path / "cache"), rate_limit=100.0) as client:
+        assert client.post("/v1/call", json=as_request(OSLO), headers=headers).status_code == 403
 
 
 @pytest.mark.parametrize(("origin", "status"), [("http://tools.example", 200), ("http://evil.example", 403)])

@@ -1,0 +1,106 @@
+"""Child processes end with the process that started them: by signals to it alone, and when it is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from toolserver.testing import ServerProcess
+
+SECONDS = 30  # until a process that is to end counts as one that stays
+
+FAMILY = """
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import active_children, get_context
+from threading import Thread
+from toolserver import children
+from toolserver.console import errors_in_one_line
+from toolserver.testing import ServerProcess
+
+def wait_for(child):
+    child.stdout.read()
+
+if __name__ == "__main__":
+    with errors_in_one_line("family", str), ServerProcess(["--world", "0", "--workers", "2"]) as server:
+        pool = ProcessPoolExecutor(1, get_context("spawn"), children.end_with_parent)
+        pool.submit(time.sleep, 0).result()
+        pool.submit(time.sleep, 600)
+        idle = children.start(["http.server", "--bind", "127.0.0.1", "0"], stdout=-1)
+        # A thread that is not the main one, and that the interpreter waits for at its end.
+        Thread(target=wait_for, args=(idle,)).start()
+        print(server.pid, idle.pid, *(each.pid for each in active_children()), flush=True)
+        time.sleep(600)
+"""
+
+
+@contextmanager
+def started(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """A process whose descendants are killed at the end of a test that has failed."""
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        family = []
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            for each in family:
+                each.kill()
+
+
+def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those of the processes that do not end; they are killed."""
+    _, alive = psutil.wait_procs(processes, SECONDS)
+    alive = [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    for each in alive:
+        each.kill()
+    return alive
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_children_end_with_their_parent(number: signal.Signals, tmp_path: Path) -> None:
+    """A server with workers, a module, and a worker in the middle of its work; the signal reaches the parent alone."""
+    script = tmp_path / "family.py"
+    script.write_text(FAMILY)
+    with started(sys.executable, str(script)) as parent:
+        assert parent.stdout is not None
+        line = parent.stdout.readline()
+        assert line, parent.communicate()[1]
+        family = psutil.Process(parent.pid).children(recursive=True)
+        assert {*map(int, line.split())} < {each.pid for each in family}
+        os.kill(parent.pid, number)
+        status = parent.wait(SECONDS)
+        assert survivors(family) == []
+    assert status == (-number if number == signal.SIGKILL else 128 + number)
+
+
+def test_a_hang_up_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As under `nohup`."""
+    code = (
+        "import os, signal, sys\nfrom toolserver.console import errors_in_one_line\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "with errors_in_one_line('x', str):\n    os.kill(os.getpid(), signal.SIGHUP); print('goes on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "goes on\n")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_ended_leaves_no_folder(
+    workers: int, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with ServerProcess(["--world", "0", "--workers", str(workers)]) as server:
+        assert list(tmp_path.glob("toolserver-*"))
+        os.kill(server.pid, number)
+        psutil.Process(server.pid).wait(SECONDS)
+    assert list(tmp_path.iterdir()) == []

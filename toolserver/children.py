@@ -1,0 +1,120 @@
+"""Child processes that end with this process, whether it returns, is ended by a signal, or is killed.
+
+A process that is killed can end nothing, so its children watch it. The standard input of a child of `start` is a pipe
+of which this process holds the other end: the system closes it however this process ends.
+"""
+
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.process import BaseProcess
+from threading import Thread, current_thread, main_thread
+from types import FrameType
+from typing import Any
+
+_END_SECONDS = 15.0
+
+_running: set[subprocess.Popen[str]] = set()
+
+
+def start(words: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+    """Start `python -m WORDS` as a child process; `options` are those of `subprocess.Popen`. See `end`."""
+    command = [sys.executable, "-m", __name__, *words]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, **options)
+    _running.add(process)
+    return process
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Terminate a child process, if it runs, and close its pipes; kill it if it does not end in time."""
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    _running.discard(process)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP terminate the children, leave every context inside of this one and end the process.
+
+    The status is 128 plus the number of the signal, as shells count. A handler of another kind stays as it is, and so
+    does a hang-up that is ignored, as under `nohup`. Without effect outside of the main thread.
+    """
+    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+    ours = [each for each in numbers if signal.getsignal(each) is signal.SIG_DFL]
+    if current_thread() is not main_thread():
+        ours = []
+    for number in ours:
+        signal.signal(number, _end)
+    try:
+        yield
+    except _Ended as ended:
+        if not ours:  # of another one, around this one
+            raise
+        # At once, as by the signal itself: to take the interpreter apart takes up to half a second, and it would wait
+        # for threads.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(ended.status)
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+class _Ended(SystemExit):
+    """End by a signal."""
+
+    def __init__(self, number: int) -> None:
+        self.status = 128 + number
+        super().__init__(self.status)
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    # At once, since a thread that waits for a child, or a pool of workers, keeps a context from being left.
+    living: list[subprocess.Popen[str] | BaseProcess] = [*_running, *multiprocessing.active_children()]
+    for child in living:
+        child.terminate()
+    raise _Ended(number)
+
+
+def end_with_parent() -> None:
+    """End this process, a worker of `multiprocessing`, when its parent has ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker is a child process"
+    _end_after(parent.join)
+
+
+def _end_after(wait: Callable[[], object]) -> None:
+    """End this process, with the time to do so in order, when `wait` returns."""
+
+    def watch() -> None:
+        wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_END_SECONDS)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def _main() -> None:
+    """Run the module of the first argument as `python -m` does, until standard input ends."""
+    _end_after(lambda: os.read(0, 1))  # nobody writes
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _main()
