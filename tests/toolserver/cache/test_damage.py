@@ -75,10 +75,7 @@ def test_a_flipped_bit_in_the_file_never_changes_an_answer(tmp_path: Path) -> No
     assert refused > 100
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{}, {"miss": "synthetic"}, {"miss": "llm", "llm_url": "http://127.0.0.1:9", "llm_model": "m", "read_only": False}],
-)
+@pytest.mark.parametrize("settings", [{}, {"miss": "synthetic"}])
 def test_a_damaged_entry_is_refused_and_counted_and_the_others_are_served(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:
@@ -144,6 +141,14 @@ def test_a_forged_entry_with_the_right_hash_is_an_error(tmp_path: Path, capsys: 
     for command, status in ((["verify"], 1), (["stats"], 2), (["export", "archive", tmp_path / "file"], 1)):
         assert run(*command, "--cache", tmp_path) == status, command
         assert "no readable description" in capsys.readouterr().err
+
+
+def test_a_server_with_a_model_starts_with_a_damaged_entry(tmp_path: Path) -> None:
+    make_cache(tmp_path)
+    damage(tmp_path, OSLO)
+    with serving(tmp_path, miss="llm", llm_url="http://127.0.0.1:9", llm_model="none", read_only=False) as client:
+        assert client.post("/v1/call", json=as_request(OSLO)).status_code == 503
+        assert "toolserver_cache_damaged_total" in client.get("/metrics").text
 
 
 RECORD = """
