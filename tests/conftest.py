@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from steptool_env.complexfuncbench.benchmark import load_benchmark
 from steptool_env.errors import ConfigurationError
-from steptool_env.suites.sample import SAMPLE
+from steptool_env.stabletoolbench.sample import SAMPLE
 from toolserver.bfcl.data import RELEASE
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import save_catalog

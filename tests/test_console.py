@@ -14,7 +14,7 @@ import pytest
 from agents.cli import COMMANDS
 from agents.cli import main as steptool
 from agents.commands.train import SHOWN
-from steptool_env.suites.sample import SAMPLE
+from steptool_env.stabletoolbench.sample import SAMPLE
 from toolserver.cli import main as toolserver
 
 ROOT = Path(__file__).parents[1]

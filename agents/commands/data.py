@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 
 from steptool_env.errors import ConfigurationError
-from steptool_env.suites.stabletoolbench import SETS
+from steptool_env.stabletoolbench.suite import SETS
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog, save_catalog
 from toolserver.stabletoolbench import import_folder, read_queries

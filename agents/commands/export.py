@@ -15,7 +15,7 @@ from agents.chat.conversations import openai_record, sharegpt_record
 from agents.evaluation.results import recorded_episodes
 from steptool_env.errors import ConfigurationError
 from steptool_env.metrics import result_of, usable
-from steptool_env.suites.sample import SAMPLE_NAME, is_sample
+from steptool_env.stabletoolbench.sample import SAMPLE_NAME, is_sample
 from steptool_env.trajectories.converted import converted_sets
 from steptool_env.trajectories.toolbench_export import method_of, write_answers
 from steptool_env.types import Trajectory

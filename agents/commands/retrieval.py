@@ -13,7 +13,7 @@ from agents.reporting.console import print_table
 from steptool_env.errors import ConfigurationError
 from steptool_env.retrieval import make_retriever
 from steptool_env.retrieval.collections import Collection, measure, read_collection, suite_collection
-from steptool_env.suites.stabletoolbench import load_suite
+from steptool_env.stabletoolbench.suite import load_suite
 
 _SUITE_OPTIONS = ("suite", "data", "queries", "cache")
 

@@ -25,7 +25,7 @@ from agents.training.metrics_log import MetricsLog, read_metrics
 
 if TYPE_CHECKING:
     from agents.distributed.processes import Processes
-    from agents.evaluation.learning_curve import PolicyEvaluation
+    from agents.evaluation.policy_evaluation import PolicyEvaluation
     from agents.models.bundle import PolicyBundle
     from agents.rollout.engine import RolloutEngine
     from agents.training.trainer import OnIteration, OnlineTrainer
@@ -196,7 +196,7 @@ def _progress_bar(config: TrainConfig, stack: ExitStack) -> OnIteration:
 def _evaluation(config: TrainConfig, bundle: PolicyBundle, engine: RolloutEngine) -> PolicyEvaluation | None:
     if not config.eval_every:
         return None
-    from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
+    from agents.evaluation.policy_evaluation import PolicyEvaluation, evaluation_of
 
     evaluation = evaluation_of(config.env, config.env.eval_args, config.eval_episodes, config.seed)
     remote = None if config.rollout.engine in ("local", "ray") else engine

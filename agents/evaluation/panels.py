@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from agents.evaluation.evaluate import Evaluation, evaluate, tasks_of
-from agents.evaluation.learning_curve import evaluation_of
+from agents.evaluation.policy_evaluation import evaluation_of
 from agents.evaluation.results import metrics_of, panel_digest
 from agents.models.bundle import PolicyBundle
 from agents.rollout.config import EnvConfig, Sampling

@@ -14,7 +14,7 @@ from agents.options import without_keys
 from steptool_env.benchmarks import BENCHMARKS
 from steptool_env.errors import ConfigurationError, DataError
 from steptool_env.metrics import calls_of, pass_at_budget, result_of, summarize, usable
-from steptool_env.suites.sample import is_sample
+from steptool_env.stabletoolbench.sample import is_sample
 from steptool_env.toolworld import read_task_id
 from steptool_env.toolworld.suite import make_suite
 from steptool_env.trajectories.recordings import read_recordings

@@ -13,7 +13,7 @@ from steptool_env.env import ToolEnv
 from steptool_env.errors import ConfigurationError, StepToolError
 from steptool_env.formats import FORMATS
 from steptool_env.rewards import REWARDS
-from steptool_env.suites.sample import is_sample
+from steptool_env.stabletoolbench.sample import is_sample
 from steptool_env.types import Task, Trajectory
 
 TOOLWORLD = "StepTool/ToolWorld-v0"

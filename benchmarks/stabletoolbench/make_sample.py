@@ -16,7 +16,7 @@ from typing import Any
 import tyro
 
 from benchmarks.stabletoolbench.sample_answers import ANSWERED, copy_answers, write_json
-from steptool_env.suites.sample import SAMPLE
+from steptool_env.stabletoolbench.sample import SAMPLE
 from steptool_env.types import FINISH
 from toolserver.calls.call_key import canonical_key
 from toolserver.catalog.api_schema import ApiSpec, Parameter, decode_body

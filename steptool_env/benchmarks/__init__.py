@@ -56,7 +56,7 @@ _ENVS, _ALL = "steptool_env.envs", "steptool_env"
 _GROUPS = "Car-Rental|Cross|Hotels|Attraction|Flights"  # of ComplexFuncBench
 BENCHMARKS = [
     Benchmark(
-        "StableToolBench", f"{_ENVS}.stabletoolbench:StableToolBenchEnv", f"{_ALL}.suites.stabletoolbench:QuerySets",
+        "StableToolBench", f"{_ENVS}.stabletoolbench:StableToolBenchEnv", f"{_ALL}.stabletoolbench.suite:QuerySets",
         judge="rules", reward="steptool", exact=False,
     ),
     Benchmark("ToolWorld", f"{_ENVS}.toolworld:ToolWorldEnv", f"{_ALL}.toolworld.solutions:WorldSolutions", r"w\d+-.+"),

@@ -7,7 +7,7 @@ from steptool_env.client import make_client
 from steptool_env.env import ToolEnv
 from steptool_env.envs.vector_of import VectorOf
 from steptool_env.episodes.config import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATION_LENGTH, make_config
-from steptool_env.suites.stabletoolbench import load_suite
+from steptool_env.stabletoolbench.suite import load_suite
 
 
 class StableToolBenchEnv(ToolEnv):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from steptool_env.errors import DataError
 from steptool_env.retrieval.metrics import ndcg_at, recall_at
 from steptool_env.retrieval.retrievers import Document, Retriever, document_of
-from steptool_env.suites.stabletoolbench import StableToolBenchSuite
+from steptool_env.stabletoolbench.suite import StableToolBenchSuite
 from toolserver.catalog.api_schema import ApiSpec
 
 _SCORE = re.compile(r"-?\d+(\.\d+)?")

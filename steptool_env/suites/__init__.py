@@ -1,1 +1,1 @@
-"""Suites of tasks and the tools that answer them."""
+"""Parts that suites of tasks share, with the tools that answer them."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from steptool_env.errors import DataError
-from steptool_env.suites.sample import suite_name
+from steptool_env.stabletoolbench.sample import suite_name
 from steptool_env.trajectories.toolbench import from_answer, from_judged
 from steptool_env.trajectories.trajectories import read_trajectories
 from steptool_env.types import Task, Trajectory

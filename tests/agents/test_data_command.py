@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agents.cli import main
-from steptool_env.suites.sample import SAMPLE
+from steptool_env.stabletoolbench.sample import SAMPLE
 from steptool_env.trajectories.trajectories import read_trajectories
 from tests.server_stub import QuietHandler, running
 from toolserver.errors import ConfigurationError, DataError

@@ -14,7 +14,7 @@ from agents import cli
 from agents.cli import main
 from agents.commands import evaluate, sft, train
 from agents.evaluation.evaluate import Evaluation, check
-from agents.evaluation.learning_curve import evaluation_of
+from agents.evaluation.policy_evaluation import evaluation_of
 from agents.options import read_options
 
 ROOT = Path(__file__).parents[2]

@@ -26,7 +26,7 @@ from steptool_env.env import ToolEnv
 from steptool_env.episodes.observations import answer_in
 from steptool_env.episodes.records import encode, trajectory_record
 from steptool_env.errors import ConfigurationError
-from steptool_env.suites.sample import SAMPLE
+from steptool_env.stabletoolbench.sample import SAMPLE
 from steptool_env.toolworld.suite import world_task_of
 from steptool_env.vector import ToolVectorEnv
 from toolserver.stabletoolbench import JudgedEpisode, read_judged_run

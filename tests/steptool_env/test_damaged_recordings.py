@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from steptool_env.envs.stabletoolbench import StableToolBenchEnv, StableToolBenchVectorEnv
-from steptool_env.suites.sample import SAMPLE
+from steptool_env.stabletoolbench.sample import SAMPLE
 from tests.toolserver.cache.test_damage import damage
 from toolserver.cache import ResponseCache
 from toolserver.catalog.api_schema import ToolCall, encode_body

@@ -8,7 +8,7 @@ import torch
 
 from agents.baselines.random import RandomAgent
 from agents.evaluation.evaluate import Evaluation, evaluate
-from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
+from agents.evaluation.policy_evaluation import PolicyEvaluation, evaluation_of
 from agents.evaluation.results import panel_of
 from agents.models.bundle import load_policy
 from agents.models.draws import inverse

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from steptool_env.suites.sample import SAMPLE
+from steptool_env.stabletoolbench.sample import SAMPLE
 from steptool_env.toolworld import read_task_id
 from steptool_env.toolworld.grading.oracle import gold_answer
 from steptool_env.toolworld.suite import load_suite

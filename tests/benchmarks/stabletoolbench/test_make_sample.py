@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.stabletoolbench.make_sample import QUERIES, SETS, build
 from benchmarks.stabletoolbench.sample_answers import masked
-from steptool_env.suites.sample import SAMPLE
+from steptool_env.stabletoolbench.sample import SAMPLE
 
 MADE = ("solvable_queries", "server", "judged_runs")
 

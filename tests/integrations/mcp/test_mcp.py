@@ -23,7 +23,7 @@ from mcp import Client, StdioServerParameters
 import steptool_env  # noqa: F401 - registers the environments
 from agents.baselines.oracle import OracleAgent
 from steptool_env.formats import make_format
-from steptool_env.suites.sample import SAMPLE
+from steptool_env.stabletoolbench.sample import SAMPLE
 from steptool_env.trajectories.trajectories import read_trajectories
 from steptool_env.types import FINISH
 from tests.toolserver.serving import OSLO, OSLO_BODY, RECORDED, make_cache

@@ -12,7 +12,7 @@ from agents.cli import main
 from steptool_env.errors import ConfigurationError, DataError
 from steptool_env.retrieval import Document, document_of, make_retriever, ndcg_at, recall_at
 from steptool_env.retrieval.collections import measure, read_collection, suite_collection
-from steptool_env.suites.stabletoolbench import StableToolBenchSuite
+from steptool_env.stabletoolbench.suite import StableToolBenchSuite
 from toolserver.catalog.api_schema import ApiSpec, Parameter
 
 STABLE = "StepTool/StableToolBench-v0"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from steptool_env.errors import ConfigurationError
-from steptool_env.suites.stabletoolbench import StableToolBenchSuite, load_suite
+from steptool_env.stabletoolbench.suite import StableToolBenchSuite, load_suite
 from tests.toolserver.apis import api, offered_api, query, tool_file, write_json
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall
 

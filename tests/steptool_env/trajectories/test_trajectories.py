@@ -17,7 +17,7 @@ from steptool_env.episodes.records import encode, read_trajectory, trajectory_re
 from steptool_env.errors import DataError
 from steptool_env.metrics import result_of
 from steptool_env.rewards import make_reward
-from steptool_env.suites.stabletoolbench import StableToolBenchSuite
+from steptool_env.stabletoolbench.suite import StableToolBenchSuite
 from steptool_env.trajectories import RecordTrajectories, RecordVectorTrajectories
 from steptool_env.trajectories.converted import converted_answer
 from steptool_env.trajectories.recordings import read_recordings

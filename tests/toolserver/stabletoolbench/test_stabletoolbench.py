@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from steptool_env.suites.sample import SAMPLE
+from steptool_env.stabletoolbench.sample import SAMPLE
 from toolserver.cache import PutResult, ResponseCache, canonical_key
 from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import Provenance, encode_body

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agents.cli import main
-from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
+from agents.evaluation.policy_evaluation import PolicyEvaluation, evaluation_of
 from agents.evaluation.results import read_held_out
 from agents.models.bundle import load_policy
 from agents.rollout.config import EnvConfig, Sampling

@@ -10,9 +10,9 @@ from typing import Any
 from steptool_env.benchmarks.solutions import BenchmarkSolutions
 from steptool_env.errors import ConfigurationError, StepToolError
 from steptool_env.retrieval.retrievers import document_of, make_retriever
+from steptool_env.stabletoolbench.sample import SAMPLE, suite_name
 from steptool_env.suites.imported import imported_cache
 from steptool_env.suites.listed import ListedSuite
-from steptool_env.suites.sample import SAMPLE, suite_name
 from steptool_env.suites.server_match import ServerMatch
 from steptool_env.types import Task
 from toolserver.cache import ResponseCache

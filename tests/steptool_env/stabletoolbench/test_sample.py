@@ -11,8 +11,8 @@ from agents.evaluation.results import metrics_of
 from agents.registry import make_agent
 from agents.reporting.outputs import write_outputs
 from steptool_env.errors import ConfigurationError
-from steptool_env.suites.sample import SAMPLE
-from steptool_env.suites.stabletoolbench import load_suite
+from steptool_env.stabletoolbench.sample import SAMPLE
+from steptool_env.stabletoolbench.suite import load_suite
 from steptool_env.trajectories.recordings import read_recordings
 
 SETS = ("G1_instruction", "G1_category", "G1_tool", "G2_instruction", "G2_category", "G3_instruction")

@@ -1,0 +1,1 @@
+"""StableToolBench: its solvable queries with recorded calls, and the sample of them in the package."""
