@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -213,7 +212,7 @@ def test_the_demonstration_is_seen_to_learn(browser: Any, tmp_path: Path) -> Non
             first = curve_calls(page, 1)
             assert curve_calls(page, first + 1) > first
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         process.communicate(timeout=30)
 
 
