@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from types import FrameType
 from typing import Any
@@ -25,7 +26,8 @@ _running: set[subprocess.Popen[str]] = set()
 
 def start(words: Sequence[str], **options: Any) -> subprocess.Popen[str]:
     """Start `python -m WORDS` as a child process; `options` are those of `subprocess.Popen`. See `end`."""
-    command = [sys.executable, "-m", __name__, *words]
+    # By its path, since the module may run in another source tree, which lacks this one.
+    command = [sys.executable, "-P", __file__, *words]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, **options)
     _running.add(process)
     return process
@@ -112,6 +114,8 @@ def _end_after(wait: Callable[[], object]) -> None:
 def _main() -> None:
     """Run the module of the first argument as `python -m` does, until standard input ends."""
     _end_after(lambda: os.read(0, 1))  # nobody writes
+    if not os.environ.get("PYTHONSAFEPATH"):
+        sys.path.insert(0, str(Path.cwd()))
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
