@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 _END_SECONDS = 15.0
 
@@ -54,12 +54,7 @@ def ended_by_signals() -> Iterator[None]:
     The status is 128 plus the number of the signal, as shells count. A handler of another kind stays as it is, and so
     does a hang-up that is ignored, as under `nohup`. Without effect outside of the main thread.
     """
-    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
-    ours = [each for each in numbers if signal.getsignal(each) is signal.SIG_DFL]
-    if current_thread() is not main_thread():
-        ours = []
-    for number in ours:
-        signal.signal(number, _end)
+    ours = _handle(signal.SIG_DFL, _end) if current_thread() is main_thread() else []
     try:
         yield
     except _Ended as ended:
@@ -76,6 +71,18 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+_Handler: TypeAlias = Callable[[int, FrameType | None], object] | signal.Handlers
+
+
+def _handle(before: _Handler, after: _Handler) -> list[int]:
+    """Replace a handler of SIGTERM and SIGHUP by another one. Return the signals that had it."""
+    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+    replaced = [number for number in numbers if signal.getsignal(number) is before]
+    for number in replaced:
+        signal.signal(number, after)
+    return replaced
+
+
 class _Ended(SystemExit):
     """End by a signal."""
 
@@ -85,11 +92,17 @@ class _Ended(SystemExit):
 
 
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    # The parent may end this process again while it leaves its contexts. Not SIG_IGN, which new children would inherit.
+    _handle(_end, _ignore)
     # At once, since a thread that waits for a child, or a pool of workers, keeps a context from being left.
     living: list[subprocess.Popen[str] | BaseProcess] = [*_running, *multiprocessing.active_children()]
     for child in living:
         child.terminate()
     raise _Ended(number)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Do nothing."""
 
 
 def end_with_parent() -> None:

@@ -81,6 +81,35 @@ def test_children_end_with_their_parent(number: signal.Signals, tmp_path: Path) 
     assert status == (-number if number == signal.SIGKILL else 128 + number)
 
 
+CLEANING = """
+import signal, sys
+from toolserver.children import ended_by_signals
+
+with ended_by_signals():
+    try:
+        print("works", flush=True)
+        signal.pause()
+    finally:
+        print("cleans up", flush=True)
+        sys.stdin.readline()
+        print("is clean", flush=True)
+"""
+
+
+@pytest.mark.parametrize("further", [signal.SIGTERM, signal.SIGHUP])
+def test_a_further_signal_does_not_break_cleaning_up(further: signal.Signals) -> None:
+    """A parent that is ended ends each child twice: at once, and again when it leaves the context of the child."""
+    with subprocess.Popen([sys.executable, "-c", CLEANING], stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "works\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "cleans up\n"
+        process.send_signal(further)
+        said, _ = process.communicate("\n")
+    assert (said, process.returncode) == ("is clean\n", 128 + signal.SIGTERM)
+
+
 def test_a_hang_up_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     """As under `nohup`."""
     code = (
