@@ -71,6 +71,14 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+def end_at_once() -> None:
+    """Let SIGTERM and SIGHUP end this process at once, inside of `ended_by_signals` too, without leaving its contexts.
+
+    Its children, which watch it, end then. For the main thread.
+    """
+    _handle(_end, signal.SIG_DFL)
+
+
 _Handler: TypeAlias = Callable[[int, FrameType | None], object] | signal.Handlers
 
 
