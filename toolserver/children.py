@@ -4,6 +4,8 @@ A process that is killed can end nothing, so its children watch it. The standard
 of which this process holds the other end: the system closes it however this process ends.
 """
 
+from __future__ import annotations
+
 import multiprocessing
 import os
 import runpy
@@ -13,11 +15,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 _END_SECONDS = 15.0
 
@@ -45,6 +51,31 @@ def end(process: subprocess.Popen[str]) -> None:
         if pipe is not None:
             pipe.close()
     _running.discard(process)
+
+
+def run(words: Sequence[str], **options: Any) -> int:
+    """Run `python -m WORDS` as a child process, as `start` does, until it ends. Return its status."""
+    process = start(words, **options)
+    try:
+        return process.wait()
+    finally:
+        end(process)
+
+
+def worker_pool(count: int, begin: Callable[[], object] | None = None, **options: Any) -> ProcessPoolExecutor:
+    """Return a pool of spawned processes that end with this one, also while they are idle.
+
+    Each calls `begin` first; `options` are those of `ProcessPoolExecutor`.
+    """
+    from concurrent.futures import ProcessPoolExecutor  # not for each child and each server
+
+    return ProcessPoolExecutor(count, get_context("spawn"), _begin_worker, (begin,), **options)
+
+
+def _begin_worker(begin: Callable[[], object] | None) -> None:
+    end_with_parent()
+    if begin is not None:
+        begin()
 
 
 @contextmanager
