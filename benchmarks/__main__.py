@@ -5,8 +5,6 @@
 Longer runs and their requirements: `python -m benchmarks.<module> --help`, docs/benchmarks.md.
 """
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from rich.table import Table
 
 from benchmarks.harness.command import check_tree
 from benchmarks.harness.report import RESULTS
-from toolserver.children import ended_by_signals
+from toolserver.children import ended_by_signals, run
 
 
 class Benchmark(NamedTuple):
@@ -71,10 +69,10 @@ def chosen(only: Sequence[str]) -> list[Benchmark]:
 
 
 def command(benchmark: Benchmark, options: Options) -> list[str]:
-    """Return the command of a benchmark."""
+    """Return the module of a benchmark and its arguments."""
     data = ["--data", str(options.data)] if options.data and benchmark.name in NEEDS_DATA else []
     dirty = ["--allow-dirty"] if options.allow_dirty else []
-    return ["-m", f"benchmarks.{benchmark.module}", *benchmark.arguments, *data, *dirty, "--out", str(options.out)]
+    return [f"benchmarks.{benchmark.module}", *benchmark.arguments, *data, *dirty, "--out", str(options.out)]
 
 
 def main(options: Options) -> int:
@@ -92,9 +90,9 @@ def main(options: Options) -> int:
     for benchmark in chosen(options.only):
         console.rule(f"{benchmark.name}: {benchmark.measures}")
         begin = perf_counter()
-        done = subprocess.run([sys.executable, *command(benchmark, options)])
+        status = run(command(benchmark, options))
         console.print(f"{benchmark.name}: {perf_counter() - begin:.0f} s", highlight=False)
-        if done.returncode:
+        if status:
             failed.append(benchmark.name)
     if failed:
         console.print(f"failed: {', '.join(failed)}", style="red")

@@ -10,9 +10,9 @@ the folders of the runs.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +34,7 @@ from benchmarks.learning.finished_runs import START
 from benchmarks.learning.report import interval, percent_text
 from benchmarks.learning.training_run import BEST, POLICY, read_plan, read_result
 from steptool_env.errors import ConfigurationError
+from toolserver.children import worker_pool
 
 _BASELINE = "final"
 _SPLITS = ("G1_instruction", "G1_tool", "G1_category", "G2_instruction", "G2_category", "G3_instruction")
@@ -113,7 +114,7 @@ def panels_of(depth: int, episodes: int) -> dict[str, tuple[Panel, ...]]:
 
 def _perform(name: str, waiting: Sequence[tuple[Callable[..., None], *tuple[Any, ...]]], count: int, jobs: int) -> None:
     """Call the functions in child processes, several at a time; those of the `count` that do not wait are done."""
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,))
+    pool = worker_pool(jobs, partial(torch.set_num_threads, 1))
     try:
         with Display() as display:
             phase = display.add_phase(name, count)

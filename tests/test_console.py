@@ -117,6 +117,13 @@ FLAGS = {
         "a command is missing; choose one of stabletoolbench, complexfuncbench, archive; "
         "`toolserver import --help` lists the flags"
     ),
+    ("toolserver", "import", "stabletoolbenchh", "--cache", "x"): (
+        "no flag or word stabletoolbenchh; choose one of stabletoolbench, complexfuncbench, archive; "
+        "`toolserver import --help` lists the flags"
+    ),
+    ("toolserver", "export", "archives", "file", "--cache", "x"): (
+        "no flag or word archives; choose one of archive, stabletoolbench; `toolserver export --help` lists the flags"
+    ),
     ("toolserver", "verify"): "missing --cache DIR|URL; `toolserver verify --help` lists the flags",
 }
 """Wrong words, and the line about them."""

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from importlib.metadata import version
-from itertools import takewhile
 from typing import Any
 
 from tyro.conf import FlagCreatePairsOff
@@ -14,10 +13,13 @@ from toolserver.commands import export, import_
 from toolserver.commands.serve import serve
 from toolserver.commands.stats import stats
 from toolserver.commands.verify import verify
-from toolserver.console import errors_in_one_line, printed, wrong_flags_in_one_line
+from toolserver.console import Result, errors_in_one_line, printed, wrong_flags_in_one_line
 
 _EXTRAS = {"mcp": "mcp"}  # package, and the extra that installs it
-_COMMANDS = {"serve": 1, "import": 2, "export": 2, "verify": 1, "stats": 1}  # and their number of words
+_GROUPS: dict[str, Sequence[Callable[..., Result]]] = {
+    "import": (import_.stabletoolbench, import_.complexfuncbench, import_.archive),
+    "export": (export.archive, export.stabletoolbench),
+}
 _DESCRIPTION = "Serve recorded, generated and simulated tools offline. `toolserver COMMAND --help` shows an example."
 
 
@@ -28,16 +30,20 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"toolserver {version('steptool-env')}\n")
         sys.exit(0)
     with errors_in_one_line(words[0], _install_hint):
-        with wrong_flags_in_one_line(_command(words)):
+        command = _command(words)
+        if words[0] in _GROUPS and len(command) == 1:
+            words = words[:2]  # the second is wrong; flags behind it are of no command
+        with wrong_flags_in_one_line(" ".join(["toolserver", *command])):
             run = _app().cli(prog="toolserver", description=_DESCRIPTION, args=words, config=(FlagCreatePairsOff,))
         status = run()
     sys.exit(status or 0)
 
 
-def _command(words: Sequence[str]) -> str:
-    """Return the program with the command that words name, of one word or of two."""
-    most = _COMMANDS.get(words[0], 0)
-    return " ".join(["toolserver", *takewhile(lambda word: not word.startswith("-"), words[:most])])
+def _command(words: Sequence[str]) -> list[str]:
+    """Return the words that name a command: none, one or two."""
+    known = [*_GROUPS, "serve", "verify", "stats"]
+    seconds = [command.__name__ for command in _GROUPS.get(words[0], ())]
+    return [word for word, names in zip(words, (known, seconds), strict=False) if word in names]
 
 
 def _install_hint(module: str) -> str:
@@ -47,11 +53,9 @@ def _install_hint(module: str) -> str:
 
 def _app() -> SubcommandApp:
     importing, exporting = SubcommandApp(), SubcommandApp()
-    importing.command(_later(printed(import_.stabletoolbench)))
-    importing.command(_later(printed(import_.complexfuncbench)))
-    importing.command(_later(printed(import_.archive)))
-    exporting.command(_later(printed(export.archive)))
-    exporting.command(_later(printed(export.stabletoolbench)))
+    for group, name in ((importing, "import"), (exporting, "export")):
+        for command in _GROUPS[name]:
+            group.command(_later(printed(command)))
     app = SubcommandApp()
     app.command(_later(serve))
     app.command(importing, name="import", help="Fill a cache from files.")

@@ -70,6 +70,6 @@ class Command:
         checkpoint.save(self.out, bundle.policy, bundle.tokenizer, config=settings)
         console = Console()
         console.print(f"{len(pairs)} pairs")
-        arguments = f"--env StepTool/ToolWorld-v0 --agent policy:{self.out} --episodes 200 --out {self.out}/evaluation"
+        arguments = f"--env StepTool/ToolWorld-v0 --agent policy:{self.out} --episodes 200 --out {self.out}-evaluation"
         print_written(console, self.out, f"steptool evaluate {arguments}")
         return {"out": self.out, "pairs": len(pairs), **last}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import replace
-from multiprocessing import get_context
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from agents.evaluation.panels import Panel, play_panel
 from agents.models.bundle import build_policy
 from agents.training.config import TrainConfig
 from steptool_env.types import Trajectory
-from toolserver.children import end_with_parent
+from toolserver.children import worker_pool
 
 _PROCESSES = 2
 
@@ -37,7 +37,7 @@ def play_jobs(jobs: Sequence[Job], on_done: Callable[[int], None]) -> dict[str, 
 
     `on_done` gets the number of finished jobs.
     """
-    pool = ProcessPoolExecutor(_PROCESSES, get_context("spawn"), _begin)
+    pool = worker_pool(_PROCESSES, partial(torch.set_num_threads, 1))
     try:
         futures = [pool.submit(_play, job) for job in jobs]
         for done, _ in enumerate(as_completed(futures), 1):
@@ -48,12 +48,6 @@ def play_jobs(jobs: Sequence[Job], on_done: Callable[[int], None]) -> dict[str, 
         return found
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _begin() -> None:
-    """Prepare a worker."""
-    end_with_parent()
-    torch.set_num_threads(1)
 
 
 def _play(job: Job) -> list[Trajectory]:

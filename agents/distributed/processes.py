@@ -17,6 +17,7 @@ import torch.distributed
 from torch import Tensor
 
 from agents.errors import ConfigurationError
+from toolserver.children import end_at_once
 
 T = TypeVar("T")
 _TIMEOUT = timedelta(hours=2)  # the others wait while the main process evaluates
@@ -113,7 +114,7 @@ SINGLE_PROCESS = Processes()
 
 
 def join(device: str, *, sharded: bool = False) -> Processes:
-    """Join the processes that were started together with this one.
+    """Join the processes that were started together with this one. With several, SIGTERM and SIGHUP end it at once.
 
     Args:
         device: `cpu`, or `cuda` for the GPU of each process's local rank.
@@ -131,6 +132,7 @@ def join(device: str, *, sharded: bool = False) -> Processes:
             f"policy.device={device} is one device for {os.environ['WORLD_SIZE']} processes; "
             f"{torch.device(device).type} gives each its own"
         )
+    end_at_once()  # a process that waits for others in a collective runs no Python handler
     from accelerate import PartialState
 
     state = PartialState(cpu=torch.device(device).type == "cpu", timeout=_TIMEOUT)

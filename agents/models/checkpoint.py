@@ -145,15 +145,34 @@ def check_place(folder: Path) -> None:
     Raises:
         CheckpointError: `folder` is a file, holds other files than a checkpoint, or cannot be made.
     """
-    is_free = not folder.exists() or (folder.is_dir() and bool(folder.name) and not any(folder.iterdir()))
-    if not is_free and not (folder / _STATE).exists():
-        raise CheckpointError(f"{folder} holds other files, which a checkpoint would replace; give another --out")
+    if other := _other_file(folder):
+        where = "" if other == "." else f", as {other}"
+        raise CheckpointError(
+            f"{folder} holds other files, which a checkpoint would replace{where}; give another --out"
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent):
             pass
     except OSError as error:
         raise CheckpointError(f"cannot write the checkpoint {folder}: {error}; give another --out") from error
+
+
+def _other_file(folder: Path) -> str:
+    """Return the path, within a folder, of a file that is not of its checkpoint, or nothing.
+
+    It is `.` where `folder` is a file, or the working directory.
+    """
+    if not folder.exists():
+        return ""
+    if not folder.is_dir() or not folder.name:
+        return "."
+    try:
+        own = {_STATE, *_state(folder)["hashes"]}
+    except (CheckpointError, KeyError, TypeError):
+        own = set()
+    files = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return next((name for path in files if (name := str(path.relative_to(folder))) not in own), "")
 
 
 def copy_for_use(folder: Path, target: Path) -> None:

@@ -9,10 +9,8 @@ The estimators of `agents.training.advantages` are computed on the same episodes
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -46,6 +44,7 @@ from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result
 from benchmarks.learning.arms import tasks_of_depth
 from steptool_env.env import ToolEnv
+from toolserver.children import worker_pool
 
 GROUP = 8
 """Episodes per task, as in the algorithms that compare groups."""
@@ -107,7 +106,7 @@ def run(options: Options) -> Result:
         raise SystemExit("error: --tasks, --critic, --jobs and --slots must be at least 1, --forks even and above 0")
     jobs = range(min(options.jobs, options.tasks))
     tasks = [list(range(job, options.tasks, len(jobs))) for job in jobs]
-    with ProcessPoolExecutor(len(jobs), mp_context=get_context("spawn")) as processes:
+    with worker_pool(len(jobs)) as processes:
         fitting = processes.map(
             _critic_episodes, [(options, list(range(options.critic))[job :: len(jobs)]) for job in jobs]
         )

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -27,7 +26,7 @@ from rich.console import Console
 from benchmarks.harness.command import check_tree
 from benchmarks.harness.process import ROOT
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish, write_result
-from toolserver.children import ended_by_signals
+from toolserver import children
 
 
 class Stage(NamedTuple):
@@ -124,11 +123,10 @@ def run_stage(stage: Stage, options: Options, seconds: float, log: Path) -> Outc
             "--report",
             str(file),
         ]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.gpu.stage", *words, *(["--tiny"] if options.tiny else [])],
+        process = children.start(
+            ["benchmarks.gpu.stage", *words, *(["--tiny"] if options.tiny else [])],
             cwd=ROOT,
             env=_environment(options),
-            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -140,6 +138,7 @@ def run_stage(stage: Stage, options: Options, seconds: float, log: Path) -> Outc
             how = "ended, time over"
         finally:
             _end_group(process)
+            children.end(process)
         report = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"tables": {}, "notes": []}
         error = "" if how == "done" else _last_line(log, start)
     row: Row = {"stage": stage.name, "outcome": how, "seconds": monotonic() - begin, "of": seconds, "error": error}
@@ -152,7 +151,7 @@ def _environment(options: Options) -> dict[str, str]:
     return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONFAULTHANDLER": "1", **threads}
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
+def _end_group(process: subprocess.Popen[str]) -> None:
     """End what is left of a process and of those that it has started: they share its process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
@@ -211,5 +210,5 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    with ended_by_signals():
+    with children.ended_by_signals():
         raise SystemExit(main(tyro.cli(Options, prog="python -m benchmarks.gpu", description=Options.__doc__)))

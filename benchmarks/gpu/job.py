@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from agents.training.sft import make_demonstrations, run_sft
 from agents.training.sft_config import SFTRunConfig
 from agents.training.trainer import OnlineTrainer
 from steptool_env.types import Trajectory
+from toolserver.children import worker_pool
 
 if TYPE_CHECKING:
     from benchmarks.gpu.stage import Report
@@ -105,7 +105,7 @@ def _executor(workers: int) -> Iterator[Run]:
         yield map
         return
     pool: Executor
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with worker_pool(workers) as pool:
         yield pool.map
 
 

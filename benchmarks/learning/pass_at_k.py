@@ -8,11 +8,11 @@ skips finished ones.
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from math import comb
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any, NamedTuple
@@ -37,6 +37,7 @@ from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld.suite import world_task_of
 from steptool_env.types import FINISH, Trajectory
 from toolserver.catalog.api_schema import StatusCode
+from toolserver.children import worker_pool
 
 Operations = tuple[str, ...]
 """Operations of the world that an episode called with success, in order."""
@@ -188,7 +189,7 @@ def _play_missing(options: Options, config: TrainConfig, policies: Mapping[str, 
         if not _file(options, name, number).exists()
     ]
     total = options.samples * len(policies)
-    pool = ProcessPoolExecutor(options.jobs, get_context("spawn"), torch.set_num_threads, (1,))
+    pool = worker_pool(options.jobs, partial(torch.set_num_threads, 1))
     try:
         with Display() as display:
             phase = display.add_phase("rounds", total)

@@ -32,6 +32,7 @@ from benchmarks.speed.load import post_bytes
 from benchmarks.speed.recordings import import_recordings, write_recordings
 from benchmarks.speed.reference_server import RECORDINGS_VARIABLE
 from benchmarks.speed.server import APPS, ECHO, LEAN, REFERENCE, as_calls, grouped, pin, pinned, timed_load
+from toolserver import children
 from toolserver.testing import ServerProcess
 
 _BATCH = _SLOTS = 256
@@ -111,7 +112,9 @@ def _recorded(tree: Path, folder: Path, episodes: int) -> list[Script]:
     """Record the oracle's actions in the tasks of a tree, which may differ from those of other trees."""
     words = f"evaluate --env StepTool/ToolWorld-v0 --agent oracle --episodes {episodes} --out".split()
     with _inside(tree):
-        subprocess.run([sys.executable, "-P", "-m", "agents.cli", *words, str(folder)], check=True, capture_output=True)
+        status = children.run(["agents.cli", *words, str(folder)], stdout=subprocess.DEVNULL)
+    if status:
+        raise RuntimeError(f"the oracle's episodes in {tree} ended with status {status}")
     with (folder / "trajectories.jsonl").open(encoding="utf-8") as lines:
         return [
             Script(found["task"]["id"], found["metadata"]["episode_seed"], _texts(found["steps"]))

@@ -18,7 +18,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 from typing import Literal, NamedTuple
@@ -42,6 +41,7 @@ from benchmarks.harness.timing import Lap, Pace, race
 from benchmarks.harness.workload import ENV_ID, ScriptedPool, make_workload, play_workload
 from benchmarks.peers.trl import TrlLearner
 from benchmarks.speed.sampling import chat_bundle
+from toolserver.children import worker_pool
 
 OURS_GRPO, TRL_GRPO = "ours, GRPO", "TRL, GRPO"
 
@@ -99,12 +99,12 @@ def run(options: Options) -> Result:
     notes = []
     with ExitStack() as stack:
         file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "episodes.pickle"
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as player:
+        with worker_pool(1) as player:
             player.submit(_play, options, file).result()
         pools: dict[Contestant, ProcessPoolExecutor] = {}
         for name in UPDATES:
             for pieces in _PIECES:
-                pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+                pool = stack.enter_context(worker_pool(1))
                 try:
                     pool.submit(_prepare, name, options, file, pieces).result()
                     pools[name, pieces] = pool

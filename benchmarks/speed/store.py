@@ -12,11 +12,9 @@ import json
 import resource
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -38,6 +36,7 @@ from toolserver.cache import ResponseCache, canonical_key
 from toolserver.cache.archive import export_archive, import_archive
 from toolserver.catalog.api_schema import ApiSpec, ToolCall, encode_body
 from toolserver.catalog.catalog import Catalog
+from toolserver.children import worker_pool
 from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.service.service import ToolService
 from toolserver.testing import ServerProcess
@@ -251,7 +250,7 @@ def run(options: Options) -> Result:
         for size in options.sizes:
             path = Path(folder) / str(size)
             rate = fill(path, size)
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
+            with worker_pool(1, max_tasks_per_child=1) as fresh:
                 hits.append({**fresh.submit(measure, path, size).result(), "write/s": rate})
             if size <= _CARRIED:
                 files.append(carry(path, size))

@@ -9,15 +9,14 @@ by one, without a cache of answers.
 
 import json
 import resource
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
 from time import perf_counter, perf_counter_ns
 
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
 from toolserver.catalog.api_schema import ToolCall
+from toolserver.children import worker_pool
 from toolserver.resolvers.world import WorldResolver
 from toolserver.service.service import ToolService
 from toolserver.world import Health, VendorRegistry, make_world
@@ -85,7 +84,7 @@ def _resident() -> float:
 
 def run(_: Options) -> Result:
     """Measure all levels."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
+    with worker_pool(1, max_tasks_per_child=1) as fresh:
         levels = list(fresh.map(measure, LEVELS))
     notes = (
         "memory_mb is the growth of the process; calls are single, in process, arguments as text, answers as bytes",

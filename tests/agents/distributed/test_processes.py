@@ -1,7 +1,11 @@
 """Training on several processes: the same update as on one, and a whole run under `torchrun`."""
 
+import os
+import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -100,6 +104,43 @@ def test_rows_are_dealt_so_that_each_process_has_like_work() -> None:
 def test_rollouts_of_processes_are_counted_together() -> None:
     both = merge_rollouts([Rollout(calls=3, dropped=1, sample_seconds=2.0), Rollout(calls=4, env_seconds=1.0)])
     assert (both.calls, both.dropped, both.sample_seconds, both.env_seconds) == (7, 1, 2.0, 1.0)
+
+
+WAITS = """
+import sys
+from agents.distributed.processes import join
+from toolserver.children import ended_by_signals
+
+with ended_by_signals():
+    processes = join("cpu")
+    print("joined", flush=True)
+    processes.gather(0) if processes.main else sys.stdin.readline()
+"""
+
+
+def test_a_signal_ends_a_process_that_waits_for_others() -> None:
+    """A collective that waits runs no Python handler."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": str(COUNT)}
+    with ExitStack() as stack:
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-c", WAITS],
+                env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(COUNT)
+        ]
+        for process in started:
+            stack.enter_context(process)
+            stack.callback(process.kill)
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "joined\n"
+        started[0].terminate()
+        assert started[0].wait(30) == -signal.SIGTERM
 
 
 def test_one_process_joins_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

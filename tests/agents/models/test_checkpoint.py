@@ -257,6 +257,25 @@ def test_older_checkpoints_of_a_run_are_removed(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-3", "checkpoint-4"]
 
 
+@pytest.mark.parametrize("other", ["notes", ".hidden", "model/notes", "link"])
+def test_a_checkpoint_takes_the_place_of_a_checkpoint_alone(other: str, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    shutil.copytree(checkpoint.resolve_checkpoint("nano-sft"), folder)
+    checkpoint.check_place(folder)
+    (folder / other).parent.mkdir(exist_ok=True)
+    (folder / other).symlink_to(tmp_path) if other == "link" else (folder / other).write_text("kept")
+    with pytest.raises(CheckpointError, match=f"other files, which a checkpoint would replace, as {other}; give anoth"):
+        checkpoint.check_place(folder)
+
+
+@pytest.mark.parametrize("text", ['{"epoch": 1}', '{"hashes": 1}', "{"])
+def test_a_state_of_another_kind_is_a_file_as_others(text: str, tmp_path: Path) -> None:
+    """The trainer of Transformers writes a file of the same name."""
+    (tmp_path / "trainer_state.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"holds other files, .* as trainer_state\.json;"):
+        checkpoint.check_place(tmp_path)
+
+
 def test_a_checkpoint_is_named_by_its_folder_its_run_or_a_short_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -205,6 +205,22 @@ def test_a_checkpoint_takes_the_place_of_no_other_files(
     assert (tmp_path / "folder" / "notes").read_text() == (tmp_path / "file").read_text() == "kept"
 
 
+@pytest.mark.parametrize("command", ["sft", "eto"])
+def test_a_checkpoint_that_holds_other_files_is_not_replaced(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An evaluation in the folder of the policy."""
+    out = tmp_path / "out"
+    shutil.copytree(checkpoint.resolve_checkpoint("nano-sft"), out)
+    (out / "evaluation").mkdir()
+    (out / "evaluation" / "report.html").write_text("kept")
+    words = ["--demonstrations", "none"] if command == "sft" else ["--trajectories", "none"]
+    with pytest.raises(SystemExit, match="2"):
+        main([command, *words, "--policy.checkpoint", "nano-sft", "--out", str(out)])
+    error = capsys.readouterr().err
+    assert f"{out} holds other files, which a checkpoint would replace, as evaluation/report.html; give ano" in error
+
+
 def test_a_size_from_scratch_asks_for_its_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["train", "--out", str(tmp_path / "none")])

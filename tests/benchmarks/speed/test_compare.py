@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import httpx
 import pytest
 
 from agents.baselines.oracle import OracleAgent
@@ -12,6 +13,20 @@ from benchmarks.harness.process import ROOT
 from benchmarks.speed import compare
 
 SLOTS = 4
+OLDER = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+class Tree(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(Path.cwd()).encode())
+
+server = HTTPServer(("127.0.0.1", 0), Tree)
+print(f"http://127.0.0.1:{server.server_port}", flush=True)
+server.serve_forever()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +57,14 @@ def test_children_run_in_the_given_tree(tmp_path: Path) -> None:
     with pytest.raises(json.JSONDecodeError), compare._player(tmp_path, written([[]], tmp_path), "") as play:
         play()
     assert (Path.cwd(), os.environ.get("PYTHONPATH")) == before
+
+
+def test_an_older_tree_is_served_that_lacks_what_starts_its_server(tmp_path: Path) -> None:
+    (tmp_path / "toolserver").mkdir()
+    (tmp_path / "toolserver" / "__init__.py").write_text("")
+    (tmp_path / "toolserver" / "cli.py").write_text(OLDER)
+    with compare._server(tmp_path) as server:
+        assert httpx.get(server.url).text == str(tmp_path)
 
 
 def written(laps: list[list[Script]], folder: Path) -> Path:
