@@ -35,7 +35,8 @@ class EpisodeResult:
         episode_return: Sum of the final rewards.
         family: Group of similar tasks; empty without groups.
         silent: True if an action is empty: a policy in this process acts so where its context is full.
-        needed_calls: Share of the calls of the reference solution that were made; nan for tasks without one.
+        needed_calls: Share of the calls of the reference solution that were made; nan for tasks without a reference
+            solution, and for those whose reference solution makes no call.
     """
 
     suite: str
@@ -62,9 +63,10 @@ def result_of(trajectory: Trajectory) -> EpisodeResult:
     for step in trajectory.steps:
         good = step.body.startswith(_ANSWERED) or step.finished or step.ends_turn
         answered.setdefault(step.action.name, good)
+    outcome = trajectory.metadata.get("outcome", {})
     return EpisodeResult(
         suite=trajectory.task.suite,
-        passes=_passes(trajectory.metadata.get("outcome", {})),
+        passes=_passes(outcome),
         relevant=trajectory.task.relevant,
         answered=answered,
         calls=calls_of(trajectory),
@@ -73,7 +75,7 @@ def result_of(trajectory: Trajectory) -> EpisodeResult:
         episode_return=sum(trajectory.rewards),
         family=trajectory.task.family,
         silent=any(step.malformed and not step.action.text for step in trajectory.steps),
-        needed_calls=trajectory.metadata.get("outcome", {}).get("progress", nan),
+        needed_calls=outcome.get("progress", nan) if trajectory.task.relevant else nan,  # 1 where none is needed
     )
 
 
@@ -147,7 +149,7 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, float]:
     steps = sum(result.calls for result in results)
     finished = sum(result.finished for result in results)
     named = sum(bool(result.relevant) for result in results)
-    solvable = [result for result in results if not isnan(result.needed_calls)]
+    needing = [result for result in results if not isnan(result.needed_calls)]
     invalid = sum(result.invalid_calls for result in results) / steps if steps else nan
     return {
         "episodes": len(results),
@@ -158,7 +160,7 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, float]:
         **_with_interval("recall", recall(results), named),
         "recall_compat": recall(results, compat=True),
         **_with_interval("precision", precision(results), named),
-        **_with_interval("needed_calls", _mean(solvable, lambda result: result.needed_calls), len(solvable)),
+        **_with_interval("needed_calls", _mean(needing, lambda result: result.needed_calls), len(needing)),
         "calls": _mean(results, lambda result: result.calls),
         **_with_interval("invalid_call_rate", invalid, len(results)),
         "return": _mean(results, lambda result: result.episode_return),

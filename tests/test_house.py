@@ -43,8 +43,10 @@ QUESTION = re.compile(r"(What|Who|How|Whether|Where|Of|That|Why)\b")
 """First word of a docstring that is a clause instead of a noun phrase or an imperative."""
 FIELD = re.compile(r"^\s+\w+: Of\b", re.MULTILINE)
 """Entry of an `Args:` or `Attributes:` section that has no noun."""
-ODD = re.compile(r"\b(an own|anew|(that )?is none of|that is none|knows? nothing of|takes? note of)\b", re.IGNORECASE)
-"""Phrases that are not plain technical English."""
+ODD = re.compile(
+    r"\b(an own|anew|(that )?is none of|that is none|knows? nothing of|takes? note of|numeric twin)\b", re.IGNORECASE
+)
+"""Phrases that are not plain technical English, or not the term of the documentation."""
 
 
 @cache

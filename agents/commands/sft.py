@@ -115,9 +115,8 @@ def _print_lengths(console: Console, lengths: "Lengths") -> None:
     if lengths.beyond:
         Console(stderr=True).print(
             f"Warning: {lengths.beyond:,} of {lengths.episodes:,} demonstrations are longer than the policy's context "
-            f"of {lengths.context:,} tokens. They are learnt as a whole, but in play the context cuts episodes there: "
-            f"give --policy.context {lengths.longest}, or make prompts shorter (--env-args prompt=compact, or fewer "
-            "tools).",
+            f"of {lengths.context:,} tokens. They are learnt as a whole, but in play the context cuts episodes there. "
+            f"{lengths.remedy}, or make prompts shorter (--env-args prompt=compact, or fewer tools).",
             style="yellow",
             highlight=False,
         )

@@ -76,13 +76,23 @@ def with_context(bundle: PolicyBundle, context: int) -> PolicyBundle:
     """Return the bundle of a decoder from scratch with a context of at least so many tokens.
 
     Rotary positions have no weights, so further training can use positions beyond the context; the model of the bundle
-    is changed. A pretrained model keeps the positions that it was trained on, and adapters those of their base model,
-    which is not saved with them.
+    is changed. Other models keep their context, see `context_limit`.
     """
-    if context <= bundle.context or isinstance(bundle.codec, ChatCodec) or lora_rank(bundle.policy.language_model):
+    if context <= bundle.context or context_limit(bundle) is not None:
         return bundle
     bundle.policy.config.max_position_embeddings = context
     return replace(bundle, context=context)
+
+
+def context_limit(bundle: PolicyBundle) -> int | None:
+    """Return the longest context that a policy can have, in tokens; `None` without a limit.
+
+    A pretrained model keeps the positions that it was trained on, and adapters those of their base model, which is not
+    saved with them.
+    """
+    if isinstance(bundle.codec, ChatCodec) or lora_rank(bundle.policy.language_model):
+        return int(getattr(bundle.policy.config, "max_position_embeddings", bundle.context))
+    return None
 
 
 def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> PolicyBundle:

@@ -20,7 +20,7 @@ class PolicyConfig:
     """Checkpoint to start from: its folder, or that of a run, whose newest checkpoint is taken; or `nano-sft`."""
     context: int = 1024
     """Context length in tokens; a longer episode ends with its last action that fits. At most that of the model, but
-    `steptool sft` extends the context of a checkpoint of `nano`, `small` or `base`."""
+    `steptool sft` extends the context of a checkpoint of `nano`, `small` or `base`, unless it trains adapters."""
     critic: CriticKind = "shared"
     """Input of the value head: see `agents.models.policy.Policy`. Estimators without a critic need `none`."""
     dtype: Dtype = "float32"

@@ -45,7 +45,9 @@ METRICS = {
     "recall": Metric("recall", "Mean share of the needed functions whose first call succeeded.", _STEPTOOL),
     "recall_compat": Metric("recall compat", "Recall with Finish among the needed functions, as published.", _STEPTOOL),
     "precision": Metric("precision", "Mean share of the called functions that were needed."),
-    "needed_calls": Metric("needed calls", "Mean share of the calls of the reference solution that were made."),
+    "needed_calls": Metric(
+        "needed calls", "Mean share of the calls of the reference solution that were made, over tasks that need any."
+    ),
     "calls": Metric("calls", "Mean number of actions of an episode, Finish and invalid ones included."),
     "invalid_call_rate": Metric(
         "invalid call rate", "Share of calls that named no offered function or had invalid arguments."

@@ -15,8 +15,8 @@ from agents.baselines.demonstrations import demonstrate
 from agents.errors import ConfigurationError
 from agents.evaluation.evaluate import Evaluation, env_of, suite_of
 from agents.models import checkpoint
-from agents.models.bundle import PolicyBundle, build_policy, with_context
-from agents.models.chat_template import Codec
+from agents.models.bundle import PolicyBundle, build_policy, context_limit, with_context
+from agents.models.chat_template import ChatCodec, Codec
 from agents.models.config import PolicyConfig
 from agents.models.decoder import SHAPES
 from agents.models.tokenizer import train_tokenizer
@@ -41,12 +41,35 @@ OnStep = Callable[[int, int, dict[str, float]], None]
 
 
 class Lengths(NamedTuple):
-    """Number of different demonstrations, of those longer than the policy's context, and tokens of the longest."""
+    """Lengths of the different demonstrations, in tokens, beside the policy's context.
+
+    Attributes:
+        episodes: Number of demonstrations.
+        beyond: Number of those that are longer than the context, which the policy cannot play to their end.
+        longest: Length of the longest.
+        context: Context of the policy.
+        limit: Longest context that the policy can have; `None` without a limit.
+        is_pretrained: True if the policy is a pretrained model, with or without adapters.
+    """
 
     episodes: int
     beyond: int
     longest: int
     context: int
+    limit: int | None = None
+    is_pretrained: bool = False
+
+    @property
+    def remedy(self) -> str:
+        """Way to a context that holds all demonstrations."""
+        if self.limit is None or self.longest <= self.limit:
+            return f"Give --policy.context {self.longest}"
+        if self.is_pretrained:
+            return f"The model has a context of at most {self.limit:,} tokens: take another one"
+        return (
+            f"Adapters keep the context of their base model, {self.limit:,} tokens: train all weights "
+            f"(--policy.lora-rank 0 and --policy.context {self.longest}, from a checkpoint without adapters)"
+        )
 
 
 def make_demonstrations(config: SFTRunConfig) -> list[Trajectory]:
@@ -88,7 +111,7 @@ def run_sft(
         )
     bundle = build_sft_policy(demonstrations, config.policy, config.vocab_size, config.seed)
     episodes = distinct(encode_trajectory(bundle.codec, trajectory) for trajectory in demonstrations)
-    on_lengths(lengths_of(episodes, bundle.context))
+    on_lengths(lengths_of(episodes, bundle))
     if config.copying:
         exercises = list(copying_episodes(len(bundle.tokenizer), config.copying, config.seed))
         train_sft(bundle, exercises, replace(config.sft, epochs=1), on_step, stop)
@@ -106,10 +129,12 @@ def data_digest(trajectories: Iterable[Trajectory]) -> str:
     return hashed.hexdigest()
 
 
-def lengths_of(episodes: Sequence[TokenEpisode], context: int) -> Lengths:
-    """Count the episodes that a policy with a context of so many tokens cannot play to their end."""
+def lengths_of(episodes: Sequence[TokenEpisode], bundle: PolicyBundle) -> Lengths:
+    """Return the lengths of episodes beside the context of a policy."""
     sizes = [len(episode.ids) for episode in episodes]
-    return Lengths(len(sizes), sum(size > context for size in sizes), max(sizes, default=0), context)
+    beyond, limit = sum(size > bundle.context for size in sizes), context_limit(bundle)
+    is_pretrained = isinstance(bundle.codec, ChatCodec)
+    return Lengths(len(sizes), beyond, max(sizes, default=0), bundle.context, limit, is_pretrained)
 
 
 def train_sft(

@@ -34,18 +34,52 @@ class Recording(NamedTuple):
     recorded_at: str
 
 
+class RecordingIndex:
+    """Keys of the recordings in a place, by API. Each recording is read once, whatever cache reads the place."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._keys: defaultdict[tuple[str, str, str], list[bytes]] = defaultdict(list)
+        self._known: set[bytes] = set()
+        self._seen: tuple[ResponseCache | None, int] = (None, 0)  # cache that was read last, and its entries then
+
+    def keys(self, cache: ResponseCache, spec: ApiSpec) -> list[bytes]:
+        """Return the keys of an API's recordings, after reading those that were made since."""
+        with self._lock:
+            seen = cache, len(cache)
+            if seen != self._seen:
+                self._read_others(cache)
+                if len(self._known) > len(cache):  # another cache is in the place of that which was read
+                    self._keys.clear()
+                    self._known.clear()
+                    self._read_others(cache)
+                self._seen = seen
+            return list(self._keys.get(spec.key, ()))
+
+    def _read_others(self, cache: ResponseCache) -> None:
+        for key, entry in cache.entries(damaged=[], known=self._known):
+            call = entry.describe().call
+            self._keys[api_key(call.category, call.tool, call.api)].append(key)
+            self._known.add(key)
+
+
 class ToolSource:
     """Tools of one catalog, answered in this process. Nothing is written or asked of others, and a miss is an error.
 
-    `count` is called with each answer.
+    Args:
+        assembly: Service of the tools and its parts.
+        count: Function that is called with each answer.
+        index: Index of the recordings, of an earlier source of the same cache; by default a new one.
     """
 
-    def __init__(self, assembly: Assembly, count: Callable[[ToolResponse], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        assembly: Assembly,
+        count: Callable[[ToolResponse], None] = lambda _: None,
+        index: RecordingIndex | None = None,
+    ) -> None:
         self._assembly, self._count = assembly, count
-        self._lock = Lock()
-        self._keys: defaultdict[tuple[str, str, str], list[bytes]] = defaultdict(list)  # of recordings, by API
-        self._known: set[bytes] = set()
-        self._known_count = 0  # entries of the cache when these keys were read
+        self.index = index or RecordingIndex()
 
     @property
     def size(self) -> int:
@@ -84,9 +118,7 @@ class ToolSource:
         cache = self._assembly.cache
         if cache is None:
             return [], 0
-        with self._lock:
-            self._read_new_keys(cache)
-            keys = list(self._keys.get(spec.key, ()))
+        keys = self.index.keys(cache, spec)
         found = []
         for key in keys[:_RECORDINGS]:
             entry = cache.get(key)
@@ -96,23 +128,16 @@ class ToolSource:
                 found.append(Recording(text, entry, origin, recorded_at))
         return found, len(keys)
 
-    def _read_new_keys(self, cache: ResponseCache) -> None:
-        """Read the keys of recordings that were made since."""
-        count = len(cache)
-        if count == self._known_count:
-            return
-        for key, entry in cache.entries(damaged=[], known=self._known):
-            call = entry.describe().call
-            self._keys[api_key(call.category, call.tool, call.api)].append(key)
-            self._known.add(key)
-        self._known_count = count
+    def close(self) -> None:
+        """Close the service and its cache. A page that still reads them opens a connection again."""
+        self._assembly.service.close()
 
 
 class Catalogues:
     """Catalogues that the pages of tools show: ToolWorld's levels with any seed, and a cache if there is one.
 
-    Two worlds are kept at a time. The cache is opened when it is first shown, and again after its catalog has changed;
-    recordings that are made meanwhile are found without that.
+    Two worlds are kept at a time. The cache is opened when it is first shown, and again after its catalog has changed,
+    with the index of its recordings; recordings that are made meanwhile are found without that.
     """
 
     has_seeds = True
@@ -141,10 +166,15 @@ class Catalogues:
             raise ConfigurationError("source=cache: no cache was given; start the page with --cache DIR")
         with self._lock:
             mark = _mark(self._cache / FILE)
-            if self._recorded is None or mark not in (None, self._opened):
+            earlier = self._recorded
+            if earlier is None or mark not in (None, self._opened):
                 settings = Settings(cache=self._cache, world=None, read_only=True, miss="strict")
-                self._recorded, self._opened = ToolSource(assemble(settings)), mark
-            return self._recorded
+                found = ToolSource(assemble(settings), index=earlier.index if earlier else None)
+                self._recorded, self._opened = found, mark
+                if earlier is not None:
+                    earlier.close()
+                return found
+            return earlier
 
 
 def _mark(file: Path) -> tuple[int, int] | None:

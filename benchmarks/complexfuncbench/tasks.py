@@ -30,7 +30,7 @@ from toolserver.catalog.api_schema import ApiSpec, encode_body
 from toolserver.complexfuncbench import RecordedTask, find_data, is_lookup, read_apis, read_tasks
 from toolserver.complexfuncbench.data import GROUPS
 
-_LIMITS = (1024, 4096, 16_384, 65_536, 200_000)
+_LIMITS = (512, 1024, 4096, 16_384, 65_536, 200_000)
 _SHARES = (0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
 

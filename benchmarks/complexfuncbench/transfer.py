@@ -15,6 +15,7 @@ import torch
 
 from agents.evaluation.bootstrap import Scores, estimate
 from agents.evaluation.results import defined, metrics_of, panel_of
+from agents.models.checkpoint import load_digest, resolve_checkpoint
 from benchmarks.complexfuncbench.fine_tuning import (
     FineTuning,
     encode,
@@ -50,13 +51,13 @@ class Tuned(NamedTuple):
 
     Attributes:
         folder: Run of the learning experiment, in which the result is kept.
-        checkpoint: Its policy.
+        checkpoint: Folder of its policy.
         tuning: Settings.
         episodes: Number of test tasks.
     """
 
     folder: Path
-    checkpoint: str
+    checkpoint: Path
     tuning: FineTuning
     episodes: int
 
@@ -67,8 +68,8 @@ class Tuned(NamedTuple):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Settings that a kept result must have."""
-        return {**self.tuning.settings, "episodes": self.episodes}
+        """Settings that a kept result must have, with a digest of the policy's weights."""
+        return {**self.tuning.settings, "start": load_digest(self.checkpoint), "episodes": self.episodes}
 
     def read(self) -> dict[str, Any] | None:
         """Return the result; `None` if it is missing or has other settings."""
@@ -81,14 +82,14 @@ class Tuned(NamedTuple):
     def play(self) -> None:
         """Fine-tune the policy, play the test tasks greedily, and write the result atomically. Uses one thread."""
         torch.set_num_threads(1)
-        config = self.tuning.config
+        settings, config = self.identity, self.tuning.config
         bundle = read_policy(self.checkpoint, config)
         test = encode(bundle, oracle_episodes(config, "test", self.episodes))
         before = loss_on(bundle, test)
         fine_tune(bundle, oracle_episodes(config, "train", self.tuning.demonstrations), self.tuning)
         played = greedy_episodes(bundle, config, "test", self.episodes)
         metrics = {"before": before, "after": loss_on(bundle, test), **defined(metrics_of(played))}
-        content = {"settings": self.identity, "panel": panel_of(played), "metrics": metrics}
+        content = {"settings": settings, "panel": panel_of(played), "metrics": metrics}
         partial = self.file.with_name(f".{self.file.name}")
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         partial.replace(self.file)
@@ -106,16 +107,17 @@ def planned(runs: Path, arms: Sequence[str], seeds: int, demonstrations: int, ep
 
     Raises:
         ConfigurationError: There are fewer demonstrations, or ComplexFuncBench's data is missing.
+        CheckpointError: The start of the runs is missing.
     """
     oracle_episodes(TUNING.config, "train", demonstrations)
 
-    def tuned(name: str, checkpoint: str, seed: int) -> Tuned:
+    def tuned(name: str, checkpoint: Path, seed: int) -> Tuned:
         tuning = replace(TUNING, demonstrations=demonstrations, seed=seed)
         return Tuned(runs / name, checkpoint, tuning, min(episodes, TEST_TASKS))
 
-    start = read_plan(runs / START).config.policy.checkpoint
+    start = resolve_checkpoint(read_plan(runs / START).config.policy.checkpoint)
     trained = {
-        arm: [tuned(name := f"{arm}-{seed}", str(runs / name / POLICY), seed) for seed in range(seeds)] for arm in arms
+        arm: [tuned(name := f"{arm}-{seed}", runs / name / POLICY, seed) for seed in range(seeds)] for arm in arms
     }
     return {START: [tuned(START, start, seed) for seed in range(seeds)], **trained}
 

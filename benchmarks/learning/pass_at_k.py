@@ -90,6 +90,7 @@ def run(options: Options) -> Result:
 
     Raises:
         ConfigurationError: Two policies have one name, or the folder of the rounds holds other tasks or weights.
+        CheckpointError: A policy is missing.
     """
     names = [_name(folder) for folder in options.policies]
     if len({_START, *names}) <= len(names):
@@ -97,7 +98,8 @@ def run(options: Options) -> Result:
     if min(options.tasks, options.samples, options.jobs) < 1 or not options.depths:
         raise ConfigurationError("tasks, samples, jobs and the number of depths must be at least 1")
     config = read_config(options.config)
-    policies = {_START: options.start, **dict(zip(names, options.policies, strict=True))}
+    folders = {_START: options.start, **dict(zip(names, options.policies, strict=True))}
+    policies = {name: checkpoint.resolve_checkpoint(folder) for name, folder in folders.items()}
     for name, folder in policies.items():
         _claim(options, options.runs / name, folder)
     _play_missing(options, config, policies)
@@ -232,9 +234,8 @@ def read_round(file: Path) -> Round:
 
 def _claim(options: Options, folder: Path, policy: Path) -> None:
     """Write the weights and tasks of a policy's rounds to their folder. Refuse a folder of others."""
-    digest = checkpoint.load_digest(checkpoint.resolve_checkpoint(policy))
     tasks = {"tasks": options.tasks, "depths": list(options.depths), "config": options.config.read_text("utf-8")}
-    own = {"weights": digest, **tasks}
+    own = {"weights": checkpoint.load_digest(policy), **tasks}
     path = folder / "settings.json"
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != own:
         raise ConfigurationError(f"{folder} holds rounds of other weights or tasks; choose another --runs")

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 on the numeric twin of ToolWorld: pass rates in text on held-out splits.
+"""Stable-Baselines3 on the numeric form of ToolWorld: pass rates in text on held-out splits.
 
 python -m benchmarks.learning.sb3 [--seeds 0 1 2]
 """
@@ -23,13 +23,13 @@ _SPLITS = ("depth-1", "depth-2")
 _TASKS = {"depths": {"1": 1, "2": 1}, "unsolvable": 0}
 _NOTES = (
     'trained as `steptool sb3 --env-args \'depths={"1": 1, "2": 1}\' unsolvable=0`, on split train; acting in text',
-    "random-candidates draws any candidate with the same probability: the floor of the twin",
+    "random-candidates draws any candidate with the same probability: the floor of the numeric form",
 )
 
 
 @dataclass(frozen=True)
 class Options:
-    """Train MaskablePPO on the numeric twin and evaluate it.
+    """Train MaskablePPO on the numeric form and evaluate it.
 
     Example: python -m benchmarks.learning.sb3 --seeds 0 1 2
     """
@@ -52,7 +52,7 @@ def run(options: Options) -> Result:
         for name, agent, seconds in _agents(options)
         for split, evaluation in evaluations.items()
     ]
-    return Result("sb3", "Stable-Baselines3 on the numeric twin", {"Pass rates": rows}, _NOTES)
+    return Result("sb3", "Stable-Baselines3 on the numeric form", {"Pass rates": rows}, _NOTES)
 
 
 def _agents(options: Options) -> Iterator[tuple[str, Agent, float | None]]:

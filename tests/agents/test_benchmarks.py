@@ -10,7 +10,7 @@ import pytest
 from agents.chat.completions import OpenAIAgent
 from agents.chat.conversations import openai_record
 from agents.cli import main
-from agents.evaluation.evaluate import Evaluation, evaluate
+from agents.evaluation.evaluate import Evaluation, evaluate, suite_of
 from agents.evaluation.results import metrics_of
 from agents.registry import make_agent
 from agents.training.metrics_log import read_metrics
@@ -145,6 +145,20 @@ def test_wrong_arguments_are_named(
     request.getfixturevalue(CASES[name].fixture)
     with pytest.raises(ConfigurationError, match=message):
         ENVS[name](**arguments)
+
+
+def test_a_task_that_a_suite_does_not_have_is_named(name: str) -> None:
+    """Of no task, and of a task of another split."""
+    suite = suite_of(ENVS[name](**CASES[name].part))
+    whole = suite_of(ENVS[name](split="train"))
+    first = suite.task(0).id
+    for task in ("Cross-999", whole.task(0).id):
+        with pytest.raises(ConfigurationError, match=f"task '{task}': not in {suite.name}.*, which has {first}, "):
+            suite.find(task)
+    assert suite.find(first) is suite.task(0)
+    for index in (-1, len(suite)):
+        with pytest.raises(IndexError, match=f"task {index}: {suite.name}.* has {len(suite)}"):
+            suite.task(index)
 
 
 def test_a_task_of_a_file_is_graded_by_its_id(name: str, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.evaluation.evaluate import Evaluation, evaluate
+from agents.registry import make_agent
 from steptool_env.metrics import (
     EpisodeResult,
     pass_at_budget,
@@ -51,13 +53,24 @@ def test_episodes_with_an_empty_action_are_counted() -> None:
 
 
 def test_needed_calls_are_counted_where_a_reference_solution_is_known() -> None:
-    known, unknown = trajectory(called("a"), of=task()), trajectory(called("a"), of=task())
+    known, unknown = (trajectory(called("a"), of=task(relevant=("a",))) for _ in range(2))
     half = replace(known, metadata={"outcome": {"is_solved": 0.0, "progress": 0.5}})
     whole = replace(known, metadata={"outcome": {"is_solved": 1.0, "progress": 1.0}})
     metrics = summarize([result_of(each) for each in (half, whole, unknown)])
     assert metrics["needed_calls"] == 0.75
     assert (metrics["needed_calls_low"], metrics["needed_calls_high"]) == wilson_interval(0.75, 2)
     assert isnan(summarize([result_of(unknown)])["needed_calls"])
+
+
+def test_an_agent_that_calls_nothing_makes_no_needed_call() -> None:
+    """Some unsolvable tasks of ToolWorld need no call; their progress is 1 from the start."""
+    evaluation = Evaluation("StepTool/ToolWorld-v0", {"split": "train", "unsolvable": 0.9}, 20)
+    played = evaluate(evaluation, make_agent("no-tools"))
+    without = [each for each in played if not each.task.relevant]
+    assert 0 < len(without) < len(played)
+    assert {each.metadata["outcome"]["progress"] for each in without} == {1}
+    assert summarize([result_of(each) for each in played])["needed_calls"] == 0
+    assert isnan(summarize([result_of(each) for each in without])["needed_calls"])
 
 
 def test_the_spread_is_per_set_over_repeats_and_weighed_by_queries() -> None:

@@ -137,9 +137,10 @@ class Reader:
                 yield f"database: the entries are not those that {FILE} counts; the database was replaced by another"
 
     def close(self) -> None:
-        """Close the idle connections."""
-        while self._idle:
-            self._idle.pop().close()
+        """Close the idle connections. Other threads may take some meanwhile."""
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     def _check(self) -> None:
         with self._connection() as connection:

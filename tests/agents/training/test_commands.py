@@ -171,6 +171,27 @@ def test_demonstrations_beyond_the_context_are_counted_with_a_remedy(
     assert "Warning" not in err
 
 
+def test_demonstrations_beyond_the_context_of_adapters_have_another_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkpoint of adapters has the settings of its base model, whose context it cannot extend."""
+    words = ["sft", "--episodes", "3", "--sft.epochs", "1", "--json", "--env-args", "split=demonstrations"]
+    main([*words, "--policy.context", "64", "--vocab-size", "512", "--out", str(tmp_path / "base")])
+    longest = json.loads(capsys.readouterr().out)["longest_tokens"]
+    words += ["--policy.checkpoint", str(tmp_path / "base"), "--policy.context", str(longest)]
+    main([*words, "--policy.lora-rank", "2", "--out", str(tmp_path / "adapters")])
+    out, err = capsys.readouterr()
+    printed = " ".join(err.split())
+    assert json.loads(out)["beyond_context"] == 3
+    assert "Warning: 3 of 3 demonstrations are longer than the policy's context of 64 tokens" in printed
+    assert f"Give --policy.context {longest}" not in printed
+    assert "Adapters keep the context of their base model, 64 tokens: train all weights (--policy.lora-rank" in printed
+    main([*words, "--policy.lora-rank", "0", "--out", str(tmp_path / "all")])
+    out, err = capsys.readouterr()
+    assert json.loads(out)["beyond_context"] == 0
+    assert "Warning" not in err
+
+
 @pytest.mark.parametrize(
     ("out", "problem"),
     [

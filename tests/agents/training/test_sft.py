@@ -17,6 +17,7 @@ from agents.training.batch import collate
 from agents.training.config import OptimConfig
 from agents.training.forward import evaluate_actions
 from agents.training.sft import (
+    Lengths,
     build_sft_policy,
     copying_episodes,
     distinct,
@@ -130,3 +131,10 @@ def test_a_longer_context_reaches_the_checkpoint_and_changes_nothing_within_the_
     assert build_sft_policy([], replace(config, context=512)).context == 512
     adapted = build_sft_policy([], replace(config, lora_rank=2))
     assert adapted.context == 1024  # a checkpoint of adapters does not have the base model's settings
+
+
+def test_the_remedy_for_long_demonstrations_is_one_that_the_model_allows() -> None:
+    assert Lengths(3, 1, 1500, 1024).remedy == "Give --policy.context 1500"
+    pretrained = Lengths(3, 1, 1500, 1024, limit=2048, is_pretrained=True)
+    assert pretrained.remedy == "Give --policy.context 1500"
+    assert pretrained._replace(longest=3000).remedy.startswith("The model has a context of at most 2,048 tokens")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
 from pathlib import Path
+from shutil import copytree
 from statistics import fmean
 
 import pytest
 
 from agents.baselines.oracle import OracleAgent
 from agents.evaluation.evaluate import Evaluation, evaluate
+from agents.models import checkpoint
 from benchmarks.learning import pass_at_k as module
 from benchmarks.learning.pass_at_k import Options, Round, operations_of, pass_at_k, report, run
 from steptool_env.errors import ConfigurationError
@@ -47,15 +50,23 @@ def test_solutions_beyond_the_start_and_their_operations_are_counted() -> None:
 
 
 def test_rounds_are_kept_and_not_mixed_with_others(
-    start: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """The newest checkpoint of a run is named once, not by each process of a round."""
     monkeypatch.setattr(module, "demonstrated", lambda: {("x",)})  # the shipped start's take minutes
-    options = Options((start,), start, tasks=2, depths=(1, 2), samples=2, config=shared, runs=tmp_path)
+    copytree(start, (trained := tmp_path / "trained") / "checkpoint-8")
+    runs = tmp_path / "rounds"
+    options = Options((trained,), start, tasks=2, depths=(1, 2), samples=2, config=shared, runs=runs)
     result = run(options)
-    assert [row["policy"] for row in result.tables["pass@k"]] == ["start", start.parent.name]
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/round-*.json")}
+    assert capfd.readouterr().err.count("taking its newest checkpoint, checkpoint-8") == 1
+    assert [row["policy"] for row in result.tables["pass@k"]] == ["start", "trained"]
+    digest, given = checkpoint.load_digest(start), shared.read_text()
+    settings = {"weights": digest, "tasks": 2, "depths": [1, 2], "config": given}
+    for name in ("start", "trained"):
+        assert json.loads((runs / name / "settings.json").read_text()) == settings
+    kept = {path: path.stat().st_mtime_ns for path in runs.glob("*/round-*.json")}
     assert len(kept) == 4
     assert run(options).tables == result.tables
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
     with pytest.raises(ConfigurationError, match="rounds of other weights or tasks"):
-        run(Options((start,), start, tasks=1, depths=(1,), samples=2, config=shared, runs=tmp_path))
+        run(Options((start,), start, tasks=1, depths=(1,), samples=2, config=shared, runs=runs))

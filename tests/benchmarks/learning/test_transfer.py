@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 import torch
 
+from agents.models import checkpoint
 from agents.models.bundle import load_policy
 from agents.models.decoder import lora_rank
 from agents.training.config import read_config, read_yaml
@@ -88,6 +90,19 @@ def test_every_policy_takes_the_same_fine_tuning_on_complexfuncbench(
     assert (runs / "final-0" / "transfer-complexfuncbench-0.json").stat().st_mtime_ns == kept
     with pytest.raises(ConfigurationError, match="85 tasks: 'train' of ComplexFuncBench has 84; ask for 1 to 84"):
         run(replace(options, complexfuncbench_sft=85))
+
+
+def test_a_result_of_other_weights_is_not_reused(start: Path, tmp_path: Path) -> None:
+    """As after the start of the runs was trained again in its folder."""
+    copytree(start, policy := tmp_path / "policy")
+    tuned = fine_tuned.Tuned(tmp_path, policy, fine_tuned.TUNING, 1)
+    tuned.file.write_text(json.dumps({"settings": tuned.identity}))
+    assert tuned.read() is not None
+    bundle = load_policy(policy)
+    with torch.no_grad():
+        next(bundle.policy.language_model.parameters()).mul_(2)
+    checkpoint.save(policy, bundle.policy, bundle.tokenizer)
+    assert tuned.read() is None
 
 
 def test_a_policy_with_adapters_is_read_as_a_whole_model(runs: Path) -> None:
