@@ -18,6 +18,15 @@ from toolserver.testing import ServerProcess
 ROOT = Path(__file__).parents[2]
 SECONDS = 30  # until a process that is to end counts as one that stays
 
+
+@pytest.fixture(autouse=True)
+def hang_up_is_not_ignored() -> Iterator[None]:
+    """Processes ignore a hang-up where their parent does, as under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 FAMILY = """
 import time
 from multiprocessing import active_children
