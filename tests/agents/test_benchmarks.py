@@ -148,7 +148,7 @@ def test_wrong_arguments_are_named(
 
 
 def test_a_task_that_a_suite_does_not_have_is_named(name: str) -> None:
-    """Of no task, and of a task of another split."""
+    """Neither an id of no task, nor that of a task of another split."""
     suite = suite_of(ENVS[name](**CASES[name].part))
     whole = suite_of(ENVS[name](split="train"))
     first = suite.task(0).id
