@@ -28,8 +28,8 @@ LINES_OF_PPO = 700
 OLD_NAMES = re.compile(
     r"ALONE|Admission|Apprentice|Dead|Delta|Dispatcher|EpisodeSource|FrontDoor|Grammar|HotPath|Known|Learner|Meter"
     r"|Offer|Patience|RecalledResolver|RecordingResolver|Scene|Skin|Slots|StaticGenerator|Supply|Updater|Waiting|Wire|WorldEpisode"
-    r"|_Draft|_LIVE|_Match|_Stand|_WAITING|_hands|credited|demo_numeric|end_sum|entropy_coef|gold_of|guests|idioms|kin|lam"
-    r"|lam_token|lessons|obstruct|strike|value_coef|value_trunk|whiten"
+    r"|_Draft|_LIVE|_Match|_Stand|_WAITING|_hands|alike|credited|demo_numeric|end_sum|entropy_coef|gold_of|guests|idioms|kin|lam"
+    r"|lam_token|lessons|obstruct|strike|told|value_coef|value_trunk|whiten"
 )
 """Identifiers that were replaced by the field's terms; none is ambiguous."""
 OLD_MODULES = frozenset(

@@ -178,7 +178,7 @@ class Catalogues:
 
 
 def _mark(file: Path) -> tuple[int, int] | None:
-    """Return what tells whether a file has changed; `None` where there is none."""
+    """Return a mark of a file's content, which differs once it has changed; `None` without the file."""
     try:
         status = file.stat()
     except OSError:

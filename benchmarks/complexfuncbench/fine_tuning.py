@@ -2,7 +2,7 @@
 
 A policy from scratch has a context for ToolWorld, too short for ComplexFuncBench's episodes. It has rotary positions,
 so its context is extended before the fine-tuning, which trains the further positions. All weights are trained; adapters
-are merged into them before, so that policies with and without adapters are trained alike.
+are merged into them before, so that policies with and without adapters are trained in the same way.
 """
 
 import json

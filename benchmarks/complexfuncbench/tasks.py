@@ -193,13 +193,13 @@ def _range(values: list[int]) -> str:
 def run(options: Options) -> Result:
     """Measure all tables."""
     data = find_data(options.data)
-    tasks, apis, gold = list(read_tasks(data)), read_apis(data), list(load_benchmark(data).tasks.values())
+    tasks, apis, compiled = list(read_tasks(data)), read_apis(data), list(load_benchmark(data).tasks.values())
     solved, made = floors("StepTool/ComplexFuncBench-v0", "split", SPLITS, {"data": str(data)}, {"repeat": RepeatAgent})
     tables: dict[str, Sequence[Row]] = {
         "Recordings": recordings(tasks, apis),
-        "Groups": groups(gold),
-        "Depth": depths(gold),
-        "Splits, tasks solved": [{**row, **shares} for row, shares in zip(splits(gold), solved, strict=True)],
+        "Groups": groups(compiled),
+        "Depth": depths(compiled),
+        "Splits, tasks solved": [{**row, **shares} for row, shares in zip(splits(compiled), solved, strict=True)],
         "Splits, needed calls made": made,
         "Length of an answer in characters": [answer_lengths(tasks)],
         "Values in the first characters of an answer": visible(tasks, apis),

@@ -38,7 +38,7 @@ class HttpToolClient:
     many or too long for one exchange are sent in two halves. Safe to use from several threads.
 
     With a `suite` the first call requests `GET /v1/info`, once, and refuses tools of another world or version. So does
-    the first call after the server was away.
+    the first call after the server was unreachable.
 
     Args:
         url: Address of the server, e.g. `http://127.0.0.1:8000`.
@@ -123,7 +123,7 @@ class HttpToolClient:
             self._verify()
 
     def _verify(self) -> None:
-        """Compare the server with the suite, once; again after it was away."""
+        """Compare the server with the suite, once; again after it was unreachable."""
         if self._suite is None:
             return
         with self._verifying:
@@ -149,7 +149,7 @@ class HttpToolClient:
     def _exchange(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         try:
             request = partial(self._transport.send, _CALLS, _encode(calls))
-            answers = self._retries.send(request, partial(_read_answers, calls), on_away=self._forget_server)
+            answers = self._retries.send(request, partial(_read_answers, calls), on_unreachable=self._forget_server)
         except TooLargeError:
             if len(calls) == 1:
                 raise

@@ -20,10 +20,10 @@ API_KEY_VARIABLE = "STEPTOOL_API_KEY"
 OK, UNAUTHORIZED = 200, 401
 _TOO_LARGE = 413
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-_AWAY = frozenset({502, 503})  # what a proxy answers while no server accepts its connection
+_UNREACHABLE = frozenset({502, 503})  # what a proxy answers while no server accepts its connection
 _FIRST_WAIT = 0.1  # seconds; doubled with every further try
 _LONGEST_WAIT = 5.0
-_LONGEST_AWAY_WAIT = 1.0  # between two tries to connect
+_LONGEST_CONNECT_WAIT = 1.0  # between two tries to connect
 
 
 class TooLargeError(ToolTransportError):
@@ -34,14 +34,14 @@ class _FailedError(ToolTransportError):
     """One try failed.
 
     Attributes:
-        away: No server accepted the request.
+        unreachable: No server accepted the request.
         final: A further try cannot succeed.
         wait: Seconds that the server asks to wait; 0 if it does not say.
     """
 
-    def __init__(self, message: str, *, away: bool = False, final: bool = False, wait: float = 0.0) -> None:
+    def __init__(self, message: str, *, unreachable: bool = False, final: bool = False, wait: float = 0.0) -> None:
         super().__init__(message)
-        self.away = away
+        self.unreachable = unreachable
         self.final = final
         self.wait = wait
 
@@ -68,7 +68,7 @@ class Retries:
         request: Callable[[], Reply],
         read: Callable[[Reply], T],
         accepted: frozenset[int] = frozenset({OK}),
-        on_away: Callable[[], None] = lambda: None,
+        on_unreachable: Callable[[], None] = lambda: None,
     ) -> T:
         """Return `read` of the reply to a request.
 
@@ -76,7 +76,7 @@ class Retries:
             request: Sends the request.
             read: Reads the reply; `ValueError`, `KeyError` and `TypeError` are a wrong answer.
             accepted: HTTP statuses of a reply that is read.
-            on_away: Called for each try that no server accepted.
+            on_unreachable: Called for each try that no server accepted.
 
         Raises:
             TooLargeError: The request or its reply is too large.
@@ -87,15 +87,15 @@ class Retries:
             try:
                 return self._try_once(request, read, accepted)
             except _FailedError as failed:
-                if failed.away:
-                    on_away()
+                if failed.unreachable:
+                    on_unreachable()
                 limit = 0.0 if self._waited_in_vain else self._reconnect
-                if failed.away and waited < limit:
-                    wait = min(failed.wait or min(_FIRST_WAIT * 2**waits, _LONGEST_AWAY_WAIT), _LONGEST_WAIT)
+                if failed.unreachable and waited < limit:
+                    wait = min(failed.wait or min(_FIRST_WAIT * 2**waits, _LONGEST_CONNECT_WAIT), _LONGEST_WAIT)
                     wait = min(wait, limit - waited)
                     waits, waited = waits + 1, waited + wait
                 elif failed.final or failures >= self._retries:
-                    self._waited_in_vain |= failed.away
+                    self._waited_in_vain |= failed.unreachable
                     raise ToolTransportError(f"{self._url}: {failed}") from failed
                 else:
                     wait = min(failed.wait or _FIRST_WAIT * 2**failures, _LONGEST_WAIT)
@@ -108,15 +108,15 @@ class Retries:
         except ReplyTooLargeError as error:
             raise TooLargeError(f"{self._url}: {error}; lower max_batch") from error
         except TransportError as error:
-            raise _FailedError(str(error), away=isinstance(error, NoServerError)) from error
+            raise _FailedError(str(error), unreachable=isinstance(error, NoServerError)) from error
         if reply.status == _TOO_LARGE:
             raise TooLargeError(f"{self._url}: {complaint(reply)}")
-        away = reply.status in _AWAY
-        if not away:
+        unreachable = reply.status in _UNREACHABLE
+        if not unreachable:
             self._waited_in_vain = False
         if reply.status not in accepted:
             final = reply.status not in _TRANSIENT
-            raise _FailedError(complaint(reply), away=away, final=final, wait=_asked_wait(reply))
+            raise _FailedError(complaint(reply), unreachable=unreachable, final=final, wait=_asked_wait(reply))
         try:
             return read(reply)
         except (ValueError, KeyError, TypeError) as error:

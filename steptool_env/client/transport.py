@@ -27,7 +27,7 @@ class TransportError(ToolTransportError):
 
 
 class NoServerError(TransportError):
-    """No connection was accepted, so the server is away or restarts."""
+    """No connection was accepted, so the server is unreachable or restarts."""
 
 
 class ReplyTooLargeError(TransportError):

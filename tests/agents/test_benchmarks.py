@@ -286,8 +286,8 @@ def test_a_task_is_drawn_for_graphviz(complexfuncbench_data: Path, capsys: pytes
 
 @pytest.mark.usefixtures("bfcl")
 def test_a_chat_model_gets_each_turn_as_a_message_of_the_user_and_the_functions_that_are_new() -> None:
-    gold, written = load_tasks()[TASK], []
-    for turn in gold.gold:
+    solution, written = load_tasks()[TASK], []
+    for turn in solution.gold:
         written += [calling(call.function, **call.arguments) for call in turn]
         written.append(calling(FINISH, return_type="give_answer", final_answer="Done."))
     replies = iter(written)
@@ -299,15 +299,15 @@ def test_a_chat_model_gets_each_turn_as_a_message_of_the_user_and_the_functions_
     assert played.task.id == TASK
     assert played.metadata["outcome"]["is_solved"] == 1
     said = [str(each["content"]) for each in stub.requests[-1]["messages"] if each["role"] == "user"]
-    assert len(said) == len(gold.messages)
-    assert all(text.strip().startswith(message) for text, message in zip(said[1:], gold.messages[1:], strict=True))
-    assert gold.messages[0] in said[0]
+    assert len(said) == len(solution.messages)
+    assert all(text.strip().startswith(message) for text, message in zip(said[1:], solution.messages[1:], strict=True))
+    assert solution.messages[0] in said[0]
     offered = [[tool["function"]["name"] for tool in request["tools"]] for request in stub.requests]
     first = next(place for place, names in enumerate(offered) if "sort" in names)
-    assert first == sum(len(turn) + 1 for turn in gold.gold[:3])
+    assert first == sum(len(turn) + 1 for turn in solution.gold[:3])
     assert all(names[-1] == FINISH for names in offered)
     exported = openai_record(played)
     heard = [each["content"] for each in exported["messages"] if each["role"] == "user"]
-    assert all(text.strip().startswith(message) for text, message in zip(heard[1:], gold.messages[1:], strict=True))
+    assert all(text.strip().startswith(message) for text, message in zip(heard[1:], solution.messages[1:], strict=True))
     assert len(heard) == len(said)
     assert "sort" in [tool["function"]["name"] for tool in exported["tools"]]

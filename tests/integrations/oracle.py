@@ -17,12 +17,12 @@ def play(
     """`info` of the reset, and the texts `first` and then the oracle's, each with what Gymnasium answers."""
     env = gym.make("StepTool/ToolWorld-v0", split="depth-2", **arguments).unwrapped
     assert isinstance(env, ToolEnv)
-    observation, opening = env.reset(seed=0, options={"task": task, "episode_seed": episode_seed})
-    agent, info, transitions = OracleAgent(), opening, list[tuple[str, Transition]]()
+    observation, reset_info = env.reset(seed=0, options={"task": task, "episode_seed": episode_seed})
+    agent, info, transitions = OracleAgent(), reset_info, list[tuple[str, Transition]]()
     agent.reset([0], [observation], [info])
     while not env.episode.over:
         (text,) = first[len(transitions) : len(transitions) + 1] or agent.act([0], [observation], [info])
         step = env.step(text)
         observation, info = step.observation, step.info
         transitions.append((text, step))
-    return opening, transitions
+    return reset_info, transitions

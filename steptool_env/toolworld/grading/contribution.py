@@ -1,4 +1,4 @@
-"""Contribution of the calls of an episode: a backward search from the accepted slots to the calls behind them."""
+"""Contribution of the calls of an episode: a backward search from the accepted slots to the calls with their values."""
 
 from typing import Any
 

@@ -121,8 +121,10 @@ class ToolsetSampler:
     ) -> Toolset | None:
         """Return the toolset with other bound calls and with `allowed` distractors; `None` if there are too few."""
         apis = {api.spec.function_name: api for api in Toolset((), bound).needed}
-        alike = Toolset((), (*toolset.bound, *bound)).needed  # distractors also resemble the calls that were removed
-        for api in (*toolset.apis, *self._distractors(alike, rng)):
+        resembled = Toolset(
+            (), (*toolset.bound, *bound)
+        ).needed  # distractors also resemble the calls that were removed
+        for api in (*toolset.apis, *self._distractors(resembled, rng)):
             if len(apis) >= len(toolset.apis):
                 break
             if allowed(api):

@@ -122,11 +122,11 @@ class NounPhrases:
         """Return `that city`, or `the second city` if a later sentence uses another one."""
         index = self.introduced.index(term)
         handle = self.handles[index]
-        alike = [each for each in range(len(self.introduced)) if self.handles[each] == handle]
-        others = [each for each in alike if each < self.mentioned and each != index]
+        same_handle = [each for each in range(len(self.introduced)) if self.handles[each] == handle]
+        others = [each for each in same_handle if each < self.mentioned and each != index]
         if all(each < index and self.last_uses[each] < self.mentioned for each in others):
             return f"that {handle}"
-        return f"the {_ORDINALS[alike.index(index)]} {handle}"
+        return f"the {_ORDINALS[same_handle.index(index)]} {handle}"
 
     def _pair(self, first: Term, second: Term) -> str:
         if first.head == second.head == NAMED and not {first, second} & set(self.introduced[: self.mentioned]):

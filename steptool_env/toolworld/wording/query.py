@@ -183,8 +183,8 @@ class _Sentences:
     def _joins(self, step: str, following: str, index: int) -> bool:
         """Return True if two steps can be joined by `and`: the second uses the first, and has no other `and`."""
         refers = any(arg == self.introduced[index] for _, arg in self.introduced[index + 1].args)
-        alike = step.split()[0] == following.split()[0]
-        if not refers or alike or step.startswith("compare ") or following.startswith(("compare ", "of ")):
+        same_verb = step.split()[0] == following.split()[0]
+        if not refers or same_verb or step.startswith("compare ") or following.startswith(("compare ", "of ")):
             return False
         return " and " not in following and len(step.split()) + len(following.split()) < _MERGED
 

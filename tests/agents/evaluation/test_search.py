@@ -184,11 +184,11 @@ def test_a_chat_model_branches_without_asking_again_and_forgets_what_it_was_told
         # a call, giving up, which backs up to the start, and another call
         (played,) = evaluate(Evaluation(TOYS, settings, episodes=1, strategy="dfsdt", max_calls=6), agent)
         agent.close()  # type: ignore[attr-defined]
-    told = [
+    hints = [
         [m for m in request["messages"] if "previous trails failed" in str(m["content"])] for request in stub.requests
     ]
-    assert [len(each) for each in told] == [0, 0, 1, 0]
-    assert told[2][0]["role"] == "user"
+    assert [len(each) for each in hints] == [0, 0, 1, 0]
+    assert hints[2][0]["role"] == "user"
     assert [step.action.name for step in played.steps] == ["say_it_for_echo", "Finish"]
     assert len(stub.requests) == played.metadata["search_calls"] == 4
     assert played.metadata["tokens"] == 200

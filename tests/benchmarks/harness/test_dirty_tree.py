@@ -1,4 +1,4 @@
-"""A result names the commit that it is of: nothing is written from a changed tree without being told to."""
+"""A result names the commit that it is of: nothing is written from a changed tree unless a flag asks for it."""
 
 import json
 import os

@@ -149,14 +149,14 @@ def test_a_write_with_other_arguments_makes_no_needed_call() -> None:
     """Its answer may be the same: a file of another name says no more than the right one."""
     cases, functions = 0, set()
     for played in play("oracle", 120):
-        task, (gold, *_) = BfclSolutions().solution_of(played.task), gold_turns(played.task.id)
-        made = [step for step in played.steps[: len(gold.answers)] if step.provenance is Provenance.WORLD]
-        for place, (step, needed) in enumerate(zip(made, gold.answers, strict=True)):
+        task, (first, *_) = BfclSolutions().solution_of(played.task), gold_turns(played.task.id)
+        made = [step for step in played.steps[: len(first.answers)] if step.provenance is Provenance.WORLD]
+        for place, (step, needed) in enumerate(zip(made, first.answers, strict=True)):
             assert step.action.name == needed.function
             for name in [name for name, value in needed.arguments.items() if needed.writes and isinstance(value, str)]:
                 other = {**needed.arguments, name: f"{needed.arguments[name]}x"}
                 simulation, grading = Simulation(task), start_grading(played.task)
-                for before, answered in zip(made[:place], gold.answers, strict=False):
+                for before, answered in zip(made[:place], first.answers, strict=False):
                     simulation.call(answered.function, dict(answered.arguments))
                     grading.observe(before)
                 if simulation.call(needed.function, other).text != needed.text:

@@ -181,8 +181,11 @@ class Parser:
     def _back(self, text: str, at: int, introduced: Terms, entity: str) -> Iterator[tuple[int, Term]]:
         """Iterate over references to introduced terms: `that city` is the last one, `the second city` the second."""
         for handle in {each.handle for each in introduced}:
-            alike = [each for each in introduced if each.handle == handle]
-            for word, each in (("that", alike[-1]), *((f"the {_ORDINALS[i]}", each) for i, each in enumerate(alike))):
+            same_handle = [each for each in introduced if each.handle == handle]
+            for word, each in (
+                ("that", same_handle[-1]),
+                *((f"the {_ORDINALS[i]}", each) for i, each in enumerate(same_handle)),
+            ):
                 spoken = f"{word} {handle}"
                 if each.entity == entity and text.startswith(spoken, at) and _ends(text, at + len(spoken)):
                     yield at + len(spoken), each.term

@@ -194,8 +194,8 @@ def test_every_shape_has_four_phrasings(level: str) -> None:
     for task in tasks("train", level, 300):
         shapes[task.plan.results[-1].operation.kind, len(task.plan.asked)].append(task)
     assert len(shapes) > 8
-    for shape, alike in shapes.items():
-        task = alike[0]
+    for shape, of_shape in shapes.items():
+        task = of_shape[0]
         forms = Counter(query_of(task.columns.world, task.plan, SeededRandom("form", seed)) for seed in range(80))
         assert len(forms) >= 4, (shape, forms)
         assert max(forms.values()) <= 40, (shape, forms.most_common(2))

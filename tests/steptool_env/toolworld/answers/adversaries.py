@@ -234,7 +234,7 @@ def swaps_units(run: Run) -> Iterator[str]:
         value = slot.values[0]
         if slot.type.kind not in NUMERIC or abs(float(str(value))) < _FAR_FROM_ZERO:
             continue
-        if own or slot.type.name == "count":  # a rating or a factor has no unit, but may be told in several ways
+        if own or slot.type.name == "count":  # a rating or a factor has no unit, but may be written in several ways
             yield from (
                 run.with_slot(slot, f"{value} {unit}") for unit in UNITS if unit not in (own, *slot.label.split())
             )

@@ -229,7 +229,7 @@ def test_any_heap_of_digits_and_signs_gets_a_verdict(question: Question, text: s
 
 
 def explained(task: WorldTask) -> str:
-    """The gold solution told call by call, with what goes in and what comes out, and the answer at its end."""
+    """The gold solution written call by call, with what goes in and what comes out, and the answer at its end."""
     plan, lines = task.plan, []
     for number, (node, api, result) in enumerate(zip(plan.nodes, task.toolset.bound, plan.results, strict=True)):
         inputs = result.operation.inputs
