@@ -1,7 +1,7 @@
 """Trained policies as agents: `policy:FOLDER` in `steptool evaluate`."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,11 +28,21 @@ class TrainingEnv(NamedTuple):
 
 
 class EngineAgent:
-    """Agent whose actions a rollout engine samples. Each episode's random stream is named after its task."""
+    """Agent whose actions a rollout engine samples.
 
-    def __init__(self, engine: RolloutEngine, codec: Codec, name: str = "policy") -> None:
+    Args:
+        engine: Engine that samples.
+        codec: Codec between text and tokens.
+        name: Name of the agent.
+        stream: Function that names an episode's random stream from the info of its reset; by default after its task, so
+            that a task that is played again has the same episode.
+    """
+
+    def __init__(
+        self, engine: RolloutEngine, codec: Codec, name: str = "policy", stream: Callable[[Info], str] = stream_of
+    ) -> None:
         self.name = name
-        self._engine, self._codec = engine, codec
+        self._engine, self._codec, self._stream_of = engine, codec, stream
         self._formats: dict[int, str] = {}
         self._streams: dict[int, str] = {}
         self._last: dict[int, Sampled | None] = {}  # last action of each slot; `None` before the first
@@ -45,7 +55,7 @@ class EngineAgent:
         for slot, observation, info in zip(indices, observations, infos, strict=True):
             self._last[slot] = None
             self._formats[slot] = str(info.get("format", ""))
-            self._streams[slot] = stream_of(info)
+            self._streams[slot] = self._stream_of(info)
             self._engine.start(slot, self._codec.encode_prompt(observation, info), self._streams[slot])
 
     def fork(self, source: int, target: int, attempt: int) -> None:

@@ -2,12 +2,13 @@
 
     python -m benchmarks.learning.pass_at_k --policies runs/learning/steptool-0/policy --jobs 2
 
-Every policy plays the same held-out tasks `--samples` times at temperature 1. Rounds are kept in `--runs`: the command
-skips finished ones.
+Every policy plays the same held-out tasks `--samples` times at temperature 1. Rounds are kept in `--runs`, a file for
+every 16: the command skips finished ones.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,15 +21,18 @@ from typing import Annotated, Any, NamedTuple
 import torch
 import tyro
 
+from agents.base import Info
 from agents.baselines.demonstrations import demonstrate
 from agents.demo.arms import start_stages
-from agents.evaluation.evaluate import Evaluation
-from agents.evaluation.panels import depth_panel, play_panel
+from agents.evaluation.evaluate import Evaluation, evaluate
+from agents.evaluation.panels import depth_panel
 from agents.evaluation.results import panel_of
 from agents.models import checkpoint
 from agents.models.bundle import build_policy
 from agents.reporting.console import Display
 from agents.reporting.plots import Curve, line_plot
+from agents.rollout.policy_agent import EngineAgent, make_sampler
+from agents.seeding import stream_of
 from agents.training.config import TrainConfig, read_config
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
@@ -44,6 +48,9 @@ Operations = tuple[str, ...]
 
 _START = "start"
 _TEMPERATURE = 1.0
+_SLOTS = 64  # concurrent episodes of one process
+_TOGETHER = 16
+"""Number of rounds that are played together: episodes of one task share the computation of their prompt."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,10 @@ def run(options: Options) -> Result:
     for name, folder in policies.items():
         _claim(options, options.runs / name, folder)
     _play_missing(options, config, policies)
-    rounds = {name: [read_round(_file(options, name, n)) for n in range(options.samples)] for name in policies}
+    rounds = {
+        name: [each for block in _blocks(options) for each in read_rounds(_file(options, name, block))]
+        for name in policies
+    }
     return report(rounds, demonstrated(), options.samples)
 
 
@@ -183,53 +193,82 @@ def _parts(operations: Operations) -> set[Operations]:
     return {operations[i:j] for i in range(length) for j in range(i + 1, length + 1)}
 
 
+def _blocks(options: Options) -> list[range]:
+    """Return the numbers of the rounds that are played together."""
+    rounds = range(options.samples)
+    return [rounds[first : first + _TOGETHER] for first in rounds[::_TOGETHER]]
+
+
 def _play_missing(options: Options, config: TrainConfig, policies: Mapping[str, Path]) -> None:
     missing = [
-        (name, folder, number)
-        for number in range(options.samples)
+        (name, folder, block)
+        for block in _blocks(options)
         for name, folder in policies.items()
-        if not _file(options, name, number).exists()
+        if not _file(options, name, block).exists()
     ]
     total = options.samples * len(policies)
+    done = total - sum(len(block) for *_, block in missing)
     pool = worker_pool(options.jobs, partial(torch.set_num_threads, 1))
     try:
         with Display() as display:
             phase = display.add_phase("rounds", total)
-            display.update(phase, total - len(missing), total)
-            futures = [
-                pool.submit(_play, options, config, folder, number, _file(options, name, number))
-                for name, folder, number in missing
-            ]
-            for done, future in enumerate(as_completed(futures), 1):
+            display.update(phase, done, total)
+            futures = {
+                pool.submit(_play, options, config, folder, block, _file(options, name, block)): block
+                for name, folder, block in missing
+            }
+            for future in as_completed(futures):
                 future.result()
-                display.update(phase, total - len(missing) + done, total)
+                done += len(futures[future])
+                display.update(phase, done, total)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _play(options: Options, config: TrainConfig, policy: Path, number: int, file: Path) -> None:
-    """Play one round, seeded by its number, and write it atomically."""
+def _play(options: Options, config: TrainConfig, policy: Path, block: range, file: Path) -> None:
+    """Play the rounds of a block, seeded by their numbers, and write them atomically."""
     bundle = build_policy(replace(config.policy, checkpoint=str(policy), critic="none", lora_rank=0))
-    each = -(-options.tasks // len(options.depths))
-    played = [
-        trajectory
-        for depth in options.depths
-        for trajectory in play_panel(
-            depth_panel(depth, each), config.env, bundle, config.sampling, _TEMPERATURE, seed=1 + number
-        )
-    ][: options.tasks]
-    solved = {t.task.id: operations_of(t) for t in played if t.metadata.get("outcome", {}).get("is_solved") == 1}
-    content = Round(panel_of(played), solved, [t.task.id for t in played])._asdict()
+    share = -(-options.tasks // len(options.depths))
+    played: list[list[Trajectory]] = [[] for _ in block]
+    for number, depth in enumerate(options.depths):
+        if (episodes := min(share, options.tasks - number * share)) < 1:
+            break
+        evaluation = replace(depth_panel(depth, episodes).evaluation(config.env), slots=_SLOTS)
+        agent = EngineAgent(make_sampler(bundle, config.sampling, _TEMPERATURE), bundle.codec, stream=_streams(block))
+        tasks = [task for task in range(episodes) for _ in block]
+        found = evaluate(evaluation, agent, tasks=tasks)
+        for place, trajectories in enumerate(played):
+            trajectories += found[place :: len(block)]
+    content = [_round(trajectories)._asdict() for trajectories in played]
     partial = file.with_suffix(".part")
     partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
     partial.replace(file)
 
 
-def read_round(file: Path) -> Round:
-    """Read a round."""
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    solved = {task: tuple(operations) for task, operations in found["solved"].items()}
-    return Round(found["panel"], solved, found["tasks"])
+def _streams(block: range) -> Callable[[Info], str]:
+    """Return the function that names an episode's random stream after its task and its round, in the order of play."""
+    played: Counter[str] = Counter()
+
+    def stream(info: Info) -> str:
+        task = stream_of(info)
+        played[task] += 1
+        return f"{task}#{block[played[task] - 1]}"
+
+    return stream
+
+
+def _round(played: Sequence[Trajectory]) -> Round:
+    solved = {t.task.id: operations_of(t) for t in played if t.metadata.get("outcome", {}).get("is_solved") == 1}
+    return Round(panel_of(played), solved, [t.task.id for t in played])
+
+
+def read_rounds(file: Path) -> list[Round]:
+    """Read the rounds of a block."""
+    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return [
+        Round(each["panel"], {task: tuple(called) for task, called in each["solved"].items()}, each["tasks"])
+        for each in found
+    ]
 
 
 def _claim(options: Options, folder: Path, policy: Path) -> None:
@@ -243,8 +282,8 @@ def _claim(options: Options, folder: Path, policy: Path) -> None:
     path.write_text(json.dumps(own) + "\n", encoding="utf-8")
 
 
-def _file(options: Options, name: str, number: int) -> Path:
-    return options.runs / name / f"round-{number:03}.json"
+def _file(options: Options, name: str, block: range) -> Path:
+    return options.runs / name / f"rounds-{block[0]:03}-{block[-1]:03}.json"
 
 
 def _name(folder: Path) -> str:

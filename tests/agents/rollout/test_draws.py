@@ -14,7 +14,7 @@ from agents.models.bundle import load_policy
 from agents.models.draws import inverse
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import EnvConfig, Sampling
-from agents.rollout.policy_agent import policy_agent
+from agents.rollout.policy_agent import EngineAgent, make_sampler, policy_agent
 from agents.rollout.sampler import TokenSampler
 from tests.agents.bandit import bandits, bundle
 
@@ -35,6 +35,23 @@ def test_a_sampled_evaluation_gives_the_same_episodes_for_every_number_of_slots(
     assert played(12) == alone
     assert played(5, episodes=5) == alone[:5]
     assert played(5, episodes=5, seed=1) != alone[:5]
+
+
+def test_a_task_that_is_played_again_draws_the_same_numbers_unless_its_stream_differs() -> None:
+    """As in `pass_at_k`, whose tries of one task are played side by side."""
+    made, evaluation = load_policy("nano-sft"), Evaluation("StepTool/ToolWorld-v0", TASKS, 3, 12)
+    tries = [task for task in range(3) for _ in range(4)]
+
+    def texts(agent: EngineAgent) -> list[tuple[str, ...]]:
+        return [tuple(s.action.text for s in each.steps) for each in evaluate(evaluation, agent, tasks=tries)]
+
+    again = texts(policy_agent(made, Sampling(48), temperature=3.0))
+    assert all(len(set(again[first : first + 4])) == 1 for first in (0, 4, 8))
+    names = (str(number) for number in range(12))
+    apart = texts(
+        EngineAgent(make_sampler(made, Sampling(48), temperature=3.0), made.codec, stream=lambda _: next(names))
+    )
+    assert all(len(set(apart[first : first + 4])) == 4 for first in (0, 4, 8))
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 16])

@@ -14,7 +14,7 @@ from agents.baselines.oracle import OracleAgent
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.models import checkpoint
 from benchmarks.learning import pass_at_k as module
-from benchmarks.learning.pass_at_k import Options, Round, operations_of, pass_at_k, report, run
+from benchmarks.learning.pass_at_k import Options, Round, operations_of, pass_at_k, read_rounds, report, run
 from steptool_env.errors import ConfigurationError
 
 
@@ -54,18 +54,23 @@ def test_rounds_are_kept_and_not_mixed_with_others(
 ) -> None:
     """The newest checkpoint of a run is named once, not by each process of a round."""
     monkeypatch.setattr(module, "demonstrated", lambda: {("x",)})  # the shipped start's take minutes
+    monkeypatch.setattr(module, "_TOGETHER", 2)
     copytree(start, (trained := tmp_path / "trained") / "checkpoint-8")
     runs = tmp_path / "rounds"
-    options = Options((trained,), start, tasks=2, depths=(1, 2), samples=2, config=shared, runs=runs)
+    options = Options((trained,), start, tasks=3, depths=(1, 2), samples=3, config=shared, runs=runs)
     result = run(options)
     assert capfd.readouterr().err.count("taking its newest checkpoint, checkpoint-8") == 1
     assert [row["policy"] for row in result.tables["pass@k"]] == ["start", "trained"]
     digest, given = checkpoint.load_digest(start), shared.read_text()
-    settings = {"weights": digest, "tasks": 2, "depths": [1, 2], "config": given}
+    settings = {"weights": digest, "tasks": 3, "depths": [1, 2], "config": given}
     for name in ("start", "trained"):
         assert json.loads((runs / name / "settings.json").read_text()) == settings
-    kept = {path: path.stat().st_mtime_ns for path in runs.glob("*/round-*.json")}
+    kept = {path: path.stat().st_mtime_ns for path in runs.glob("*/rounds-*.json")}
     assert len(kept) == 4
+    for file in runs.glob("*/*-000-001.json"):
+        first, second = read_rounds(file)
+        assert first.tasks == second.tasks
+        assert len(set(first.tasks)) == 3
     assert run(options).tables == result.tables
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
     with pytest.raises(ConfigurationError, match="rounds of other weights or tasks"):
