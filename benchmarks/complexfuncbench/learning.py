@@ -22,7 +22,7 @@ import torch
 import tyro
 
 from agents.evaluation.bootstrap import Scores, estimate
-from agents.evaluation.panels import DECODINGS, GREEDY, Panel, PanelEvaluation, key
+from agents.evaluation.panels import GREEDY, Panel, PanelEvaluation, key
 from agents.evaluation.results import metrics_of
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
@@ -49,6 +49,7 @@ from benchmarks.learning.training_run import Plan
 from steptool_env.errors import ConfigurationError
 
 _ARMS = ("steptool", "final")
+_DECODINGS = {GREEDY: 0.0}  # sampled actions of a policy that learns ramble, and take several times as long
 _START, _RESULT = "start", "result.json"
 _TEST, _PATTERNS = "test", "test-patterns"
 _NEEDED, _SOLVED = "needed calls %", "solved %"
@@ -111,7 +112,7 @@ def run(options: Options) -> Result:
         Plan(
             arm, seed, options.points, digest,
             arm_config(arm, seed, options.config, folder, options.calls, options.runs / f"{arm}-{seed}"),
-            (test,), (patterns,), started,
+            (test,), (patterns,), started, _DECODINGS,
         )
         for seed in range(options.seeds)
         for arm in _ARMS
@@ -143,7 +144,7 @@ def _start(options: Options) -> dict[str, Any]:
     begin = perf_counter()
     bundle, given = read_policy(options.policy, options.config), read_config(options.config)
     curve = _fine_tuned(bundle, tuning)
-    evaluation = PanelEvaluation(_panels(options), given.env, bundle, given.sampling, DECODINGS)
+    evaluation = PanelEvaluation(_panels(options), given.env, bundle, given.sampling, _DECODINGS)
     checkpoint.save(folder, bundle.policy, bundle.tokenizer, config=settings)
     found = {"settings": settings, "curve": curve, "test": evaluation(), "digests": evaluation.digests}
     found["seconds"] = perf_counter() - begin
@@ -189,7 +190,7 @@ def _report(options: Options, start: Mapping[str, Any], runs: Runs) -> Result:
             for arm, each in runs.items()
             for place, calls in enumerate(marks)
         ],
-        "At the end": _ends(start, runs),
+        "At the end, greedy": _ends(start, runs),
         "steptool - final at the end, greedy": _differences(runs),
         "Panels": [{"panel": name, "digest": digest} for name, digest in start["digests"].items()],
     }
@@ -224,15 +225,13 @@ def _curve(start: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], metric: 
 
 
 def _ends(start: Mapping[str, Any], runs: Runs) -> list[Row]:
-    """Return the needed calls and solved tasks of the start and of the arms, on both panels, greedy and sampled."""
+    """Return the needed calls and solved tasks of the start and of the arms, on both panels."""
     rows: list[Row] = []
     for name, records in {_START: [start["test"]], **{arm: _last(each) for arm, each in runs.items()}}.items():
         for panel in (_TEST, _PATTERNS):
             row: dict[str, Value] = {"policy": name, "tasks": panel}
-            for decoding in DECODINGS:
-                for column in (_NEEDED, _SOLVED):
-                    found = [record[key(decoding, panel, _COLUMNS[column])] for record in records]
-                    row[f"{decoding}, {column}"] = _cell(np.array(found))
+            for column, metric in _COLUMNS.items():
+                row[column] = _cell(np.array([record[key(GREEDY, panel, metric)] for record in records]))
             rows.append(row)
     return rows
 

@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
@@ -66,6 +66,7 @@ class Plan:
         curve_panels: Panels of these evaluations.
         end_panels: Panels of the evaluation at the end; may be empty.
         origin: Command, commit, machine and versions (`benchmarks.harness.report.origin`) of the experiment.
+        decodings: Temperature of each way of decoding in the evaluations, by its name; among them `greedy`.
     """
 
     arm: str
@@ -76,6 +77,7 @@ class Plan:
     curve_panels: Sequence[Panel]
     end_panels: Sequence[Panel]
     origin: Mapping[str, Any]
+    decodings: Mapping[str, float] = field(default_factory=DECODINGS.copy)
 
     @property
     def folder(self) -> Path:
@@ -139,7 +141,7 @@ def mean_pass(record: Mapping[str, float], plan: Plan) -> float:
 
 def _panels(plan: Plan, bundle: PolicyBundle, panels: Sequence[Panel], **more: float) -> PanelEvaluation:
     config = plan.config
-    return PanelEvaluation(panels, config.env, bundle, config.sampling, {**DECODINGS, **more})
+    return PanelEvaluation(panels, config.env, bundle, config.sampling, {**plan.decodings, **more})
 
 
 def _started(plan: Plan, bundle: PolicyBundle, on_calls: OnCalls) -> dict[str, Any]:
