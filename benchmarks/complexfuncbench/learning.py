@@ -50,6 +50,9 @@ from steptool_env.errors import ConfigurationError
 
 _ARMS = ("steptool", "final")
 _DECODINGS = {GREEDY: 0.0}  # sampled actions of a policy that learns ramble, and take several times as long
+_VALIDATION = 40
+"""Number of validation tasks that are played after each pass, evenly spread over the split. A policy that was not shown
+any task plays each to its end, 640 tokens a call."""
 _START, _RESULT = "start", "result.json"
 _TEST, _PATTERNS = "test", "test-patterns"
 _NEEDED, _SOLVED = "needed calls %", "solved %"
@@ -157,11 +160,12 @@ def _start(options: Options) -> dict[str, Any]:
 def _fine_tuned(bundle: PolicyBundle, tuning: FineTuning) -> list[dict[str, float]]:
     """Fine-tune a policy. Return its evaluations on validation tasks before and after each pass."""
     shown = oracle_episodes(tuning.config, "train", tuning.demonstrations)
-    held_out = encode(bundle, oracle_episodes(tuning.config, "validation"))
+    demonstrated = oracle_episodes(tuning.config, "validation")
+    held_out, count = encode(bundle, demonstrated), min(_VALIDATION, len(demonstrated))
     curve: list[dict[str, float]] = []
 
     def evaluate(passes: int) -> None:
-        metrics = metrics_of(greedy_episodes(bundle, tuning.config, "validation"))
+        metrics = metrics_of(greedy_episodes(bundle, tuning.config, "validation", count))
         chosen = {name: metrics[name] for name in _COLUMNS.values()}
         curve.append({"passes": passes, "loss": loss_on(bundle, held_out), **chosen})
 
@@ -209,7 +213,8 @@ def _report(options: Options, start: Mapping[str, Any], runs: Runs) -> Result:
         f"{options.seeds} runs of each arm from one start; with two or more, interquartile means and 95 % bootstrap "
         "intervals over runs. Every evaluation plays the same tasks; needed calls are the mean share of the calls of "
         "the reference solution.",
-        f"The start: {options.demonstrations} demonstrations, {options.epochs} passes over them, all weights. "
+        f"The start: {options.demonstrations} demonstrations, {options.epochs} passes over them, all weights; the loss "
+        f"is on all validation tasks, the other figures of the passes are on {_VALIDATION} of them, of all groups. "
         f"Training: adapters, {options.calls} calls; a run ends with the iteration that reaches them.",
         "Settings: benchmarks/complexfuncbench/learning.yaml, and those of the arms in benchmarks/learning/arms.yaml.",
         f"Fine-tuning took {start['seconds']:.0f} s, training {seconds:.0f} s, evaluations included.",
