@@ -2,17 +2,17 @@
 
     python -m benchmarks.learning.pass_at_k --policies runs/learning/steptool-0/policy --jobs 2
 
-Every policy plays the same held-out tasks `--samples` times at temperature 1. Rounds are kept in `--runs`, a file for
-every 16: the command skips finished ones.
+Every policy plays the same held-out tasks at temperature 1: each 16 times, and those that are not solved by then up to
+`--samples` times, until they are. Rounds are kept in `--runs`, a file for every 16: the command skips finished ones.
 """
 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from math import comb
 from pathlib import Path
 from statistics import fmean
@@ -50,7 +50,8 @@ _START = "start"
 _TEMPERATURE = 1.0
 _SLOTS = 64  # concurrent episodes of one process
 _TOGETHER = 16
-"""Number of rounds that are played together: episodes of one task share the computation of their prompt."""
+"""Number of rounds that are played together: episodes of one task share the computation of their prompt. A task that is
+solved in one of them is not played further."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Options:
     depths: tuple[int, ...] = (3, 4, 5)
     """Depths of the tasks, the splits `depth-N`."""
     samples: int = 256
-    """Number of episodes of each task."""
+    """Maximum number of episodes of each task; those of a task that is solved end with a multiple of 16."""
     config: Annotated[Path, tyro.conf.arg(metavar="FILE")] = SHARED
     """YAML file of the settings of the environment and of sampling."""
     jobs: int = 1
@@ -79,12 +80,12 @@ class Options:
 
 
 class Round(NamedTuple):
-    """One episode of every task.
+    """One episode of every task that no earlier block of rounds has solved.
 
     Attributes:
         panel: Panel digest of the tasks.
         solved: Operations of the solved episodes, by task id; tasks that were not solved are missing.
-        tasks: Ids of all tasks.
+        tasks: Ids of the tasks.
     """
 
     panel: str
@@ -122,6 +123,19 @@ def pass_at_k(samples: int, solved: int, k: int) -> float:
     return 1.0 - comb(samples - solved, k) / comb(samples, k)
 
 
+def pass_rate_at(k: int, played: Sequence[Round]) -> float:
+    """Return the unbiased estimate of the mean pass@k over tasks, from rounds of which the first has all tasks.
+
+    Up to the number of rounds with all tasks it is the mean of `pass_at_k`. Beyond, tasks that were solved are played
+    no further, and it is the share of tasks that the first `k` episodes solved.
+    """
+    tasks = played[0].tasks
+    whole = sum(1 for _ in takewhile(lambda each: each.tasks == tasks, played))
+    if k > whole:
+        return len({task for each in played[:k] for task in each.solved}) / len(tasks)
+    return fmean(pass_at_k(whole, sum(task in each.solved for each in played[:whole]), k) for task in tasks)
+
+
 def operations_of(trajectory: Trajectory) -> Operations:
     """Return the operations of the calls that succeeded, in order, without `Finish`."""
     apis = {api.spec.function_name: api.operation.name for api in world_task_of(trajectory.task).toolset.apis}
@@ -144,24 +158,20 @@ def demonstrated() -> set[Operations]:
 def report(rounds: Mapping[str, Sequence[Round]], shown: set[Operations], samples: int) -> Result:
     """Return pass@k of every policy, what it solves beyond the start, and its new sequences of operations."""
     tasks = rounds[_START][0].tasks
-    counts = {
-        name: {task: sum(task in each.solved for each in played) for task in tasks} for name, played in rounds.items()
-    }
     ks = [1 << power for power in range(samples.bit_length()) if 1 << power <= samples]
-    curves = {
-        name: [fmean(pass_at_k(samples, solved, k) for solved in by_task.values()) for k in ks]
-        for name, by_task in counts.items()
-    }
+    curves = {name: [pass_rate_at(k, played) for k in ks] for name, played in rounds.items()}
     rows: list[Row] = [
         {"policy": name, **{f"pass@{k} %": f"{100 * rate:.1f}" for k, rate in zip(ks, rates, strict=True)}}
         for name, rates in curves.items()
     ]
-    tables = {"pass@k": rows, "Beyond the start": [_beyond(name, counts, rounds[name], shown) for name in rounds]}
+    tables = {"pass@k": rows, "Beyond the start": [_beyond(name, rounds, shown) for name in rounds]}
     plotted = {name: Curve(ks, rates) for name, rates in curves.items()}
     figure = line_plot(plotted, "k, episodes of a task", "pass@k", percent=True, log_x=True)
     notes = [
-        f"{len(tasks)} held-out tasks, panel {rounds[_START][0].panel}; {samples} episodes of each at temperature 1; "
-        "unbiased estimator.",
+        f"{len(tasks)} held-out tasks, panel {rounds[_START][0].panel}; up to {samples} episodes of each at "
+        f"temperature 1. Every task is played {min(samples, _TOGETHER)} times: their pass@k is the unbiased estimate "
+        "of Chen et al. Tasks that are not solved by then are played further until they are: beyond, pass@k is the "
+        "share of tasks that the first k episodes solve. Solutions are those of all episodes played.",
         f"A solution's sequence is the operations of its successful calls. {len(shown)} different sequences are in the "
         "demonstrations; one is new if none of them contains it as a consecutive part, and has a new pair if two of "
         "its consecutive operations are consecutive in none.",
@@ -169,10 +179,9 @@ def report(rounds: Mapping[str, Sequence[Round]], shown: set[Operations], sample
     return Result("pass_at_k", "pass@k of the start and of trained policies", tables, notes, {"pass@k": figure})
 
 
-def _beyond(name: str, counts: Mapping[str, Mapping[str, int]], played: Sequence[Round], shown: set[Operations]) -> Row:
-    solved = {task for task, count in counts[name].items() if count}
-    of_start = {task for task, count in counts[_START].items() if count}
-    solutions = [operations for each in played for operations in each.solved.values()]
+def _beyond(name: str, rounds: Mapping[str, Sequence[Round]], shown: set[Operations]) -> Row:
+    solved, of_start = ({task for each in rounds[who] for task in each.solved} for who in (name, _START))
+    solutions = [operations for each in rounds[name] for operations in each.solved.values()]
     parts = {part for each in shown for part in _parts(each)}
     new = [each for each in solutions if each not in parts]
     pair = [each for each in solutions if any(two not in parts for two in pairwise(each))]
@@ -200,48 +209,61 @@ def _blocks(options: Options) -> list[range]:
 
 
 def _play_missing(options: Options, config: TrainConfig, policies: Mapping[str, Path]) -> None:
-    missing = [
-        (name, folder, block)
-        for block in _blocks(options)
-        for name, folder in policies.items()
-        if not _file(options, name, block).exists()
-    ]
-    total = options.samples * len(policies)
-    done = total - sum(len(block) for *_, block in missing)
+    blocks = _blocks(options)
+    total, done = options.samples * len(policies), 0
+    waiting = {name: list(blocks) for name in policies}
+    for name, left in waiting.items():
+        while left and _file(options, name, left[0]).exists():
+            done += len(left.pop(0))
     pool = worker_pool(options.jobs, partial(torch.set_num_threads, 1))
+    running: dict[Future[None], tuple[str, range]] = {}
+
+    def go_on(name: str) -> None:
+        """Play the next block of a policy, which depends on what the earlier ones have solved."""
+        if waiting[name]:
+            block = waiting[name].pop(0)
+            earlier = [_file(options, name, each) for each in blocks[: blocks.index(block)]]
+            file = _file(options, name, block)
+            running[pool.submit(_play, options, config, policies[name], block, file, earlier)] = name, block
+
     try:
         with Display() as display:
             phase = display.add_phase("rounds", total)
             display.update(phase, done, total)
-            futures = {
-                pool.submit(_play, options, config, folder, block, _file(options, name, block)): block
-                for name, folder, block in missing
-            }
-            for future in as_completed(futures):
-                future.result()
-                done += len(futures[future])
-                display.update(phase, done, total)
+            for name in policies:
+                go_on(name)
+            while running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    name, block = running.pop(future)
+                    future.result()
+                    done += len(block)
+                    display.update(phase, done, total)
+                    go_on(name)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _play(options: Options, config: TrainConfig, policy: Path, block: range, file: Path) -> None:
-    """Play the rounds of a block, seeded by their numbers, and write them atomically."""
+def _play(
+    options: Options, config: TrainConfig, policy: Path, block: range, file: Path, earlier: Sequence[Path]
+) -> None:
+    """Play the rounds of a block, seeded by their numbers, and write them atomically. `earlier`: files before it."""
     bundle = build_policy(replace(config.policy, checkpoint=str(policy), critic="none", lora_rank=0))
+    before = [each for one in earlier for each in read_rounds(one)]
+    solved = {task for each in before for task in each.solved}
+    left = [task not in solved for task in before[0].tasks] if before else [True] * options.tasks
     share = -(-options.tasks // len(options.depths))
     played: list[list[Trajectory]] = [[] for _ in block]
     for number, depth in enumerate(options.depths):
-        if (episodes := min(share, options.tasks - number * share)) < 1:
-            break
-        evaluation = replace(depth_panel(depth, episodes).evaluation(config.env), slots=_SLOTS)
-        agent = EngineAgent(make_sampler(bundle, config.sampling, _TEMPERATURE), bundle.codec, stream=_streams(block))
-        tasks = [task for task in range(episodes) for _ in block]
-        found = evaluate(evaluation, agent, tasks=tasks)
-        for place, trajectories in enumerate(played):
-            trajectories += found[place :: len(block)]
-    content = [_round(trajectories)._asdict() for trajectories in played]
+        places = [place for place, is_left in enumerate(left[number * share : (number + 1) * share]) if is_left]
+        if places:
+            evaluation = replace(depth_panel(depth, places[-1] + 1).evaluation(config.env), slots=_SLOTS)
+            sampler = make_sampler(bundle, config.sampling, _TEMPERATURE)
+            agent = EngineAgent(sampler, bundle.codec, stream=_streams(block))
+            found = evaluate(evaluation, agent, tasks=[place for place in places for _ in block])
+            for place, trajectories in enumerate(played):
+                trajectories += found[place :: len(block)]
     partial = file.with_suffix(".part")
-    partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps([_round(each)._asdict() for each in played]) + "\n", encoding="utf-8")
     partial.replace(file)
 
 

@@ -14,7 +14,16 @@ from agents.baselines.oracle import OracleAgent
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.models import checkpoint
 from benchmarks.learning import pass_at_k as module
-from benchmarks.learning.pass_at_k import Options, Round, operations_of, pass_at_k, read_rounds, report, run
+from benchmarks.learning.pass_at_k import (
+    Options,
+    Round,
+    operations_of,
+    pass_at_k,
+    pass_rate_at,
+    read_rounds,
+    report,
+    run,
+)
 from steptool_env.errors import ConfigurationError
 
 
@@ -23,6 +32,13 @@ from steptool_env.errors import ConfigurationError
 def test_the_estimate_is_the_share_of_subsets_with_a_solution(solved: int, k: int) -> None:
     episodes = [number < solved for number in range(6)]
     assert pass_at_k(6, solved, k) == pytest.approx(fmean(any(chosen) for chosen in combinations(episodes, k)))
+
+
+def test_beyond_the_rounds_of_all_tasks_the_rate_is_the_share_that_the_first_episodes_solve() -> None:
+    """A task that is solved in these rounds is not played further."""
+    whole = [Round("", {"a": ("x",)}, ["a", "b", "c"]), Round("", {}, ["a", "b", "c"])]
+    played = [*whole, Round("", {}, ["b", "c"]), Round("", {"b": ("x",)}, ["b", "c"])]
+    assert [pass_rate_at(k, played) for k in (1, 2, 3, 4)] == pytest.approx([1 / 6, 1 / 3, 1 / 3, 2 / 3])
 
 
 def test_the_oracle_calls_the_operations_of_its_plan() -> None:
@@ -75,3 +91,11 @@ def test_rounds_are_kept_and_not_mixed_with_others(
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
     with pytest.raises(ConfigurationError, match="rounds of other weights or tasks"):
         run(Options((start,), start, tasks=1, depths=(1,), samples=2, config=shared, runs=runs))
+    begun, later = (runs / "trained" / f"rounds-{rounds}.json" for rounds in ("000-001", "002-002"))
+    content = json.loads(begun.read_text())
+    content[1]["solved"] = {(solved := content[1]["tasks"][1]): ["x"]}
+    begun.write_text(json.dumps(content))
+    later.unlink()
+    assert run(options).tables["Beyond the start"][1]["of these never by the start"] == 1
+    (only,) = read_rounds(later)
+    assert only.tasks == [task for task in content[1]["tasks"] if task != solved]
