@@ -5,7 +5,7 @@
 The policies are those of finished runs of `benchmarks.learning.experiment`, and are not trained further. All play the
 same tasks greedily, the start also at its best temperature. With `--complexfuncbench-sft N` each then takes the same
 short fine-tuning on N demonstrations of ComplexFuncBench, and plays its test tasks. Finished evaluations are kept in
-the folders of the runs.
+the folders of the runs, and are repeated for other tasks or weights.
 """
 
 import json
@@ -25,6 +25,7 @@ from agents.evaluation.evaluate import tasks_of
 from agents.evaluation.panels import GREEDY, Panel, PanelEvaluation, key, trained_depths
 from agents.evaluation.results import panel_digest
 from agents.models.bundle import build_policy
+from agents.models.checkpoint import load_digest, resolve_checkpoint
 from agents.reporting.console import Display
 from benchmarks.complexfuncbench.transfer import Tuned, planned, with_tables
 from benchmarks.harness.command import run_command
@@ -69,6 +70,7 @@ def run(options: Options) -> Result:
     Raises:
         ConfigurationError: A run is missing or unfinished, a number is out of its range, or ComplexFuncBench's data is
             needed and missing.
+        CheckpointError: The policy of a run is missing.
     """
     if min(options.seeds, options.episodes, options.jobs) < 1 or not options.arms:
         raise ConfigurationError("seeds, episodes, jobs and the number of arms must be at least 1")
@@ -131,28 +133,36 @@ def _play(folder: Path, panels: Mapping[str, Sequence[Panel]]) -> None:
     """Play all panels with the policy of one run, and write the evaluation atomically."""
     plan, result = read_plan(folder), read_result(folder)
     assert result is not None
-    decodings = {GREEDY: 0.0}
-    policy = plan.config.policy
-    if plan.arm == START:
-        decodings[BEST] = result["temperature"]
-    else:
-        policy = replace(policy, checkpoint=str(folder / POLICY))
-    bundle = build_policy(replace(policy, critic="none", lora_rank=0))
+    decodings = {GREEDY: 0.0, **({BEST: result["temperature"]} if plan.arm == START else {})}
+    policy, weights = _checkpoint(folder), _weights(folder)
+    bundle = build_policy(replace(plan.config.policy, checkpoint=str(policy), critic="none", lora_rank=0))
     every = [panel for some in panels.values() for panel in some]
     evaluation = PanelEvaluation(every, plan.config.env, bundle, plan.config.sampling, decodings)
-    content = {"panels": evaluation.digests, "metrics": evaluation()}
+    content = {"weights": weights, "panels": evaluation.digests, "metrics": evaluation()}
     partial = folder / f".{_FILE}"
     partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     partial.replace(folder / _FILE)
 
 
 def _read(folder: Path, panels: Mapping[str, Sequence[Panel]]) -> dict[str, Any] | None:
-    """Return the evaluation in a folder; `None` if it is missing or of other tasks."""
+    """Return the evaluation in a folder; `None` if it is missing, or of other tasks or weights."""
     try:
         found: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return found if found["panels"] == _digests(folder, panels) else None
+    is_same = found.get("weights") == _weights(folder) and found["panels"] == _digests(folder, panels)
+    return found if is_same else None
+
+
+def _checkpoint(folder: Path) -> Path:
+    """Return the folder of the policy of a run."""
+    plan = read_plan(folder)
+    return resolve_checkpoint(plan.config.policy.checkpoint) if plan.arm == START else folder / POLICY
+
+
+def _weights(folder: Path) -> str:
+    """Return a digest of the policy of a run, which may be trained again in its folder."""
+    return load_digest(_checkpoint(folder))
 
 
 def _digests(folder: Path, panels: Mapping[str, Sequence[Panel]]) -> dict[str, str]:

@@ -192,6 +192,11 @@ def test_docstrings_and_comments_are_plain_english() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_result_files_have_the_terms_of_the_documentation() -> None:
+    pages = sorted((ROOT / "benchmarks" / "results").glob("*.md"))
+    assert not [f"{page.name}: {match[0]}" for page in pages for match in ODD.finditer(page.read_text())]
+
+
 def test_the_page_on_architecture_names_files_that_exist() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     table = page.partition("## Where to look")[2].partition("\n## ")[0]

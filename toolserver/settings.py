@@ -11,8 +11,22 @@ from toolserver.resolvers.llm import Simulator
 
 MissPolicy = Literal["strict", "synthetic", "llm", "live"]
 
+MAX_BODY_BYTES = 4 * 2**20
+"""Maximum size of a request body by default."""
+
 _KEY_CHARACTERS = 16
 _HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|", re.ASCII)
+
+
+def host_names(text: str) -> list[str]:
+    """Return the host names in a text, separated by commas. Raises `ValueError` for one that is not a host name."""
+    names = text.lower().split(",")
+    if wrong := [name for name in names if not _HOST_NAME.fullmatch(name)]:
+        raise ValueError(
+            f"{wrong[0]!r} is not a host name; give names without scheme, port and blanks, e.g. "
+            "tools.example,*.example.org"
+        )
+    return names
 
 
 class Settings(BaseSettings):
@@ -66,7 +80,7 @@ class Settings(BaseSettings):
         "*.NAME for those below a name, * for any. Default: any, of `serve` on a loopback address without keys none.",
     )
     rate_limit: float = Field(default=0.0, ge=0, description="Maximum calls per second and key; 0 for no limit.")
-    max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="Maximum size of a request body in bytes.")
+    max_body_bytes: int = Field(default=MAX_BODY_BYTES, ge=1024, description="Maximum size of a request body in bytes.")
     max_batch: int = Field(default=1024, ge=1, description="Maximum number of calls in one request of /v1/calls.")
     max_depth: int = Field(default=32, ge=1, le=100, description="Maximum nesting of a call's arguments.")
     request_timeout: float = Field(default=150.0, gt=0, description="Timeout of a request in seconds.")
@@ -90,11 +104,8 @@ class Settings(BaseSettings):
     @field_validator("allowed_hosts")
     @classmethod
     def _has_names(cls, hosts: str | None) -> str | None:
-        if wrong := [name for name in (hosts or "").split(",") if not _HOST_NAME.fullmatch(name)]:
-            raise ValueError(
-                f"{wrong[0]!r} is not a host name; give names without scheme, port and blanks, e.g. "
-                "tools.example,*.example.org"
-            )
+        if hosts is not None:
+            host_names(hosts)
         return hosts
 
     @model_validator(mode="after")

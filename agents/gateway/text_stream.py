@@ -27,7 +27,8 @@ class TextStream:
     def __init__(self, codec: Codec, stops: Sequence[str] = ()) -> None:
         self._codec, self._stops = codec, stops
         self._tokens: list[int] = []  # of the latest part, which decide how the next ones are decoded, and after it
-        self._known = 0  # characters of their text that are out
+        self._length = 0  # characters of their text
+        self._known = 0  # those that are out
         self._read = 0  # number of tokens of the latest part
         self._held = ""  # text that may become one of `stops`
         self.stopped = False
@@ -49,15 +50,17 @@ class TextStream:
         """Return the characters that are certain with one more token and were not before."""
         self._tokens.append(token)
         text = self._codec.decode_action(self._tokens)
-        new = text[self._known :]
+        new, is_shorter = text[self._known :], len(text) < self._length
+        self._length = len(text)
         if not new:  # special tokens
             if self._read:
                 del self._tokens[self._read :]
             return ""
-        if not text.endswith(_UNKNOWN):
+        # Where tokens are bytes, each is unknown until all make characters, whose last one may be `_UNKNOWN` itself.
+        if is_shorter or not text.endswith(_UNKNOWN):
             self._tokens = self._tokens[self._read :]
             self._read = len(self._tokens)
-            self._known = len(self._codec.decode_action(self._tokens))
+            self._known = self._length = len(self._codec.decode_action(self._tokens))
             return new
         return self._before_pending(text) if len(self._tokens) - self._read > _CHARACTER else ""
 
@@ -70,7 +73,7 @@ class TextStream:
             before, after = (self._codec.decode_action(part) for part in (self._tokens[:place], self._tokens[place:]))
             if after and before + after == text:
                 new = before[self._known :]
-                self._tokens, self._read, self._known = self._tokens[place:], 0, 0
+                self._tokens, self._read, self._known, self._length = self._tokens[place:], 0, 0, len(after)
                 return new
         return ""
 

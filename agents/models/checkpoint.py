@@ -28,6 +28,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from agents.errors import CheckpointError
 from agents.models import hub, weights
+from agents.models.folders import first_named, new_folder, other_files, remove
 from agents.models.policy import Policy
 from agents.models.weights import full_tensor, shard_like
 from agents.options import without_keys
@@ -103,7 +104,7 @@ def save(
     """Write a checkpoint beside the target and move it there, so that a crash or a full disk leaves no partial one.
 
     Args:
-        folder: Replaced when it exists.
+        folder: Replaced when it exists. Files in it that are not of its checkpoint are moved to a folder beside it.
         policy: The policy.
         tokenizer: Its tokenizer.
         optimizer: The optimizer, for resumption.
@@ -112,12 +113,13 @@ def save(
         extra: Tensors of other parts of the run, one file for each part.
         reference: Digest of the reference policy.
         half: Store float16 weights, to ship them.
-        total_limit: Number of checkpoints to keep in the run's folder; older ones are removed. 0 keeps all.
+        total_limit: Number of checkpoints to keep in the run's folder; older ones are removed, but for other files in
+            their folders. 0 keeps all.
 
     Raises:
         CheckpointError: The files cannot be written; the earlier content of `folder` is still there.
     """
-    with weights.new_folder(folder, "checkpoint") as partial:
+    with new_folder(folder, "checkpoint", _own_files) as partial:
         weights.save_model(partial, policy.language_model, tokenizer, half=half)
         if head := _value_head(policy):
             save_file(_stored(head), partial / _VALUE_HEAD)
@@ -135,8 +137,7 @@ def save(
         text = json.dumps(state, indent=1, sort_keys=True, default=str)
         (partial / _STATE).write_text(text + "\n", encoding="utf-8")
     for path in checkpoints(folder.parent)[:-total_limit] if total_limit else ():
-        (path / _STATE).unlink()  # first, so that a crash leaves no checkpoint that looks complete
-        shutil.rmtree(path)
+        remove(path, _own_files)
 
 
 def check_place(folder: Path) -> None:
@@ -145,10 +146,9 @@ def check_place(folder: Path) -> None:
     Raises:
         CheckpointError: `folder` is a file, holds other files than a checkpoint, or cannot be made.
     """
-    if other := _other_file(folder):
-        where = "" if other == "." else f", as {other}"
+    if others := other_files(folder, _own_files):
         raise CheckpointError(
-            f"{folder} holds other files, which a checkpoint would replace{where}; give another --out"
+            f"{folder} holds other files, which a checkpoint would replace{first_named(others)}; give another --out"
         )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -158,21 +158,12 @@ def check_place(folder: Path) -> None:
         raise CheckpointError(f"cannot write the checkpoint {folder}: {error}; give another --out") from error
 
 
-def _other_file(folder: Path) -> str:
-    """Return the path, within a folder, of a file that is not of its checkpoint, or nothing.
-
-    It is `.` where `folder` is a file, or the working directory.
-    """
-    if not folder.exists():
-        return ""
-    if not folder.is_dir() or not folder.name:
-        return "."
+def _own_files(folder: Path) -> list[str]:
+    """Return the files of a checkpoint. Its state is the first: without it, no checkpoint looks complete."""
     try:
-        own = {_STATE, *_state(folder)["hashes"]}
+        return [_STATE, *_state(folder)["hashes"]]
     except (CheckpointError, KeyError, TypeError):
-        own = set()
-    files = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return next((name for path in files if (name := str(path.relative_to(folder))) not in own), "")
+        return []
 
 
 def copy_for_use(folder: Path, target: Path) -> None:

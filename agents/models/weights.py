@@ -2,8 +2,6 @@
 
 import copy
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,33 +16,8 @@ from transformers.utils import logging
 
 from agents.errors import CheckpointError
 from agents.models.decoder import without_peft_warning
+from agents.models.folders import new_folder
 from agents.models.policy import Policy
-
-
-@contextmanager
-def new_folder(folder: Path, kind: str) -> Iterator[Path]:
-    """Give an empty folder, which replaces `folder` at the end of the block; `folder` is complete or unchanged.
-
-    Raises:
-        CheckpointError: The files cannot be written.
-    """
-    partial, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("partial", "old"))
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield partial
-        for path in partial.rglob("*"):
-            if path.is_file():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise CheckpointError(f"cannot write the {kind} {folder}: {error}") from error
 
 
 def save_model(folder: Path, model: nn.Module, tokenizer: PreTrainedTokenizerBase, *, half: bool = False) -> None:

@@ -29,7 +29,7 @@ from toolserver.http.metrics import Metrics
 from toolserver.http.rate_limit import RateLimiter
 from toolserver.service.factory import assemble
 from toolserver.service.info import package_version, server_info
-from toolserver.settings import Settings
+from toolserver.settings import Settings, host_names
 
 _TICK = 1.0  # seconds
 
@@ -93,7 +93,7 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
         metrics=metrics,
         max_body_bytes=settings.max_body_bytes,
         calls=CallRoutes(executor, access, metrics, settings.max_batch, settings.miss_status),
-        allowed_hosts=None if settings.allowed_hosts is None else settings.allowed_hosts.lower().split(","),
+        allowed_hosts=None if settings.allowed_hosts is None else host_names(settings.allowed_hosts),
     )
     return app
 

@@ -8,7 +8,11 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Self
 
+import orjson
+from starlette.types import Send
+
 from toolserver.errors import ConfigurationError
+from toolserver.http.codec import json_headers
 from toolserver.http.rate_limit import RateLimiter
 
 MIN_KEY_LENGTH = 16
@@ -53,6 +57,15 @@ class Rejection(Exception):  # noqa: N818 - an answer to the client, not a defec
         self.status = status
         self.detail = detail
         self.headers = headers
+
+
+async def refuse(send: Send, rejection: Rejection) -> int:
+    """Answer a request with a rejection. Return the status."""
+    body = orjson.dumps({"detail": rejection.detail})
+    headers = [*json_headers(body), *rejection.headers]
+    await send({"type": "http.response.start", "status": rejection.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+    return rejection.status
 
 
 class ApiKeys:

@@ -3,25 +3,18 @@
 from collections.abc import Sequence
 from time import perf_counter
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toolserver.errors import CacheError
-from toolserver.http.auth import PAGES_PATH, AccessControl, Rejection
+from toolserver.http.auth import PAGES_PATH, AccessControl, Rejection, refuse
 from toolserver.http.call_routes import CallRoutes
-from toolserver.http.codec import json_headers
 from toolserver.http.executor import Deferred
 from toolserver.http.metrics import Metrics
-from toolserver.http.own_pages import is_own_host, is_own_page
+from toolserver.http.own_pages import OTHER_HOST, OTHER_SITE, is_own_host, is_own_page
 from toolserver.http.request_body import Disconnect, read_body
 
 _OTHER_PATHS = frozenset({"/v1/apis", "/v1/info", "/healthz", "/readyz", "/metrics", "/mcp", PAGES_PATH})
 _HOSTS = 64  # values of `Host` that are remembered
-_OTHER_HOST = (
-    "the header Host has a name that a site may have bound to this machine's address; call the server by its address, "
-    "or start it with this name in --allowed-hosts"
-)
-_OTHER_SITE = "a page of another site must not call this server: its Origin is neither this machine nor the server"
 
 
 class Gateway:
@@ -51,7 +44,7 @@ class Gateway:
         self._any_name = access.needs_key
         self._allowed_hosts = () if allowed_hosts is None else allowed_hosts
         self._checks_host = allowed_hosts is not None
-        self._own_hosts: set[bytes] = {b""}  # values of `Host` that were found to be right; HTTP/1.0 may have none
+        self._own_hosts: set[bytes] = set()  # values of `Host` that were found to be right
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
         self._calls = calls
@@ -85,9 +78,9 @@ class Gateway:
         except Disconnect:
             return
         except Rejection as rejection:
-            status = await _refuse(send, rejection)
+            status = await refuse(send, rejection)
         except CacheError as error:
-            status = await _refuse(send, Rejection(503, str(error)))
+            status = await refuse(send, Rejection(503, str(error)))
         except Exception:
             self._metrics.count_request(self._label(path), 500, perf_counter() - started)  # sent by the ASGI server
             raise
@@ -96,11 +89,11 @@ class Gateway:
     def _check_site(self, headers: dict[bytes, bytes]) -> None:
         """Raise `Rejection` (403) for a page of another site, or another name of this server."""
         if not is_own_page(headers, any_name=self._any_name, allowed=self._allowed_hosts):
-            raise Rejection(403, _OTHER_SITE)
+            raise Rejection(403, OTHER_SITE)
         host = headers.get(b"host", b"")
         if self._checks_host and host not in self._own_hosts:
             if not is_own_host(host, self._allowed_hosts):
-                raise Rejection(403, _OTHER_HOST)
+                raise Rejection(403, OTHER_HOST)
             if len(self._own_hosts) < _HOSTS:
                 self._own_hosts.add(host)
 
@@ -123,11 +116,3 @@ class Gateway:
         if path.startswith(PAGES_PATH + "/"):
             return PAGES_PATH
         return "/v1/apis/{api}" if path.startswith("/v1/apis/") else "other"
-
-
-async def _refuse(send: Send, rejection: Rejection) -> int:
-    body = orjson.dumps({"detail": rejection.detail})
-    headers = [*json_headers(body), *rejection.headers]
-    await send({"type": "http.response.start", "status": rejection.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-    return rejection.status

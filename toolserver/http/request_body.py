@@ -4,10 +4,10 @@ import json
 from email.message import Message as EmailMessage
 from typing import Any
 
-from starlette.types import Receive
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toolserver.calls.json_parsing import cut_nesting
-from toolserver.http.auth import Rejection
+from toolserver.http.auth import Rejection, refuse
 
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 """The usual spellings of the content type of JSON. There are others; see `parse_exactly`."""
@@ -15,6 +15,37 @@ JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8",
 
 class Disconnect(Exception):  # noqa: N818 - an event, not a defect
     """The client closed the connection before its body was complete."""
+
+
+class BoundedBody:
+    """ASGI application around `app` that answers a request with a longer body with 413. Bodies are read as a whole.
+
+    Args:
+        app: Application.
+        limit: Maximum number of bytes.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app, self._limit = app, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await read_body(receive, dict(scope["headers"]).get(b"content-length", b""), self._limit)
+        except Disconnect:
+            return
+        except Rejection as rejection:
+            await refuse(send, rejection)
+            return
+        read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive_read() -> Message:
+            return read.pop() if read else await receive()  # what follows a body is the end of the connection
+
+        await self._app(scope, receive_read, send)
 
 
 async def read_body(receive: Receive, announced: bytes, limit: int) -> bytes:

@@ -1,16 +1,13 @@
 """`steptool serve-openenv`."""
 
-import sys
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
-import uvicorn
 
-from agents.commands.serving.serve_policy import listen
+from agents.commands.serving.serve_policy import AllowedHosts, listen, names_of, serve
 from agents.options import Words, read_options
-from toolserver.http.own_pages import OwnPages
 
 
 @dataclass(frozen=True)
@@ -36,17 +33,18 @@ class Command:
     """Address to listen on."""
     port: int = 8000
     """Port to listen on; 0 takes a free one."""
+    allowed_hosts: AllowedHosts = None
+    """Host names by which the server may be called beside addresses and names without a dot, separated by commas: as
+    of `toolserver serve`."""
 
     def run(self) -> None:
         """Serve until interrupted."""
         from steptool_env.integrations.openenv import make_app
 
+        names = names_of(self.allowed_hosts)
         arguments = read_options("env_args", self.env_args)
         if self.server_url:
             arguments["server_url"] = self.server_url
         app = make_app(self.env, arguments, tools=self.tools, sessions=self.sessions)
         with closing(listen(self.host, self.port)) as listening:
-            sys.stdout.write(f"openenv on http://{self.host}:{listening.getsockname()[1]}\n")
-            sys.stdout.flush()
-            config = uvicorn.Config(OwnPages(app, self.host), log_level="warning")
-            uvicorn.Server(config).run(sockets=[listening])
+            serve(app, "openenv", listening, self.host, names)

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -10,12 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 import uvicorn
+from starlette.types import ASGIApp
 
 from agents.errors import ConfigurationError
 from toolserver.http.own_pages import OwnPages
+from toolserver.http.request_body import BoundedBody
+from toolserver.settings import MAX_BODY_BYTES, host_names
 
 if TYPE_CHECKING:
     from agents.gateway.models import ServedModel
+
+
+AllowedHosts = Annotated[str | None, tyro.conf.arg(metavar="NAMES")]
+"""Type of the flag `--allowed-hosts`."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,9 @@ class Command:
     """Address to listen on."""
     port: int = 8000
     """Port to listen on; 0 takes a free one."""
+    allowed_hosts: AllowedHosts = None
+    """Host names by which the server may be called beside addresses and names without a dot, separated by commas: as
+    of `toolserver serve`."""
     device: str = "cpu"
     """Device of the model."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
@@ -60,6 +71,7 @@ class Command:
         for name, value in (("conversations", self.conversations), ("models", self.models)):
             if value < 1:
                 raise ConfigurationError(f"--{name} {value}: must be 1 or more")
+        names = names_of(self.allowed_hosts)
         name = self.checkpoint.resolve().name
         folders = {name: self.checkpoint}
         folders |= {f"{name}/{each.name}": each for each in reversed(checkpoints(self.checkpoint))}
@@ -68,10 +80,7 @@ class Command:
         with closing(listen(self.host, self.port)) as listening, closing(models):
             first.decoder.start()
             models.add(first)
-            sys.stdout.write(f"policy on http://{self.host}:{listening.getsockname()[1]}\n")
-            sys.stdout.flush()
-            app = OwnPages(create_app(models), self.host)
-            uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+            serve(create_app(models), "policy", listening, self.host, names)
 
     def _load(self, name: str, folder: Path) -> "ServedModel":
         from agents.gateway.decoder import Decoder
@@ -86,9 +95,34 @@ class Command:
         return ServedModel(name, Decoder(bundle.policy, bundle.context, self.conversations), bundle.codec, call_format)
 
 
+def names_of(allowed_hosts: str | None) -> list[str] | None:
+    """Return the names of `--allowed-hosts`. Raises `ConfigurationError` for one that is not a host name."""
+    try:
+        return None if allowed_hosts is None else host_names(allowed_hosts)
+    except ValueError as error:
+        raise ConfigurationError(f"allowed_hosts: {error}") from None
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises `ConfigurationError` if the address is taken."""
     try:
         return socket.create_server((host, port))
     except (OSError, OverflowError) as error:
         raise ConfigurationError(f"cannot listen on {host}:{port} ({error}); try --port 0") from error
+
+
+def serve(app: ASGIApp, name: str, listening: socket.socket, host: str, allowed_hosts: Sequence[str] | None) -> None:
+    """Print the address, and serve until interrupted.
+
+    Args:
+        app: Application. It gets requests of its own pages and of clients that are not browsers, see `OwnPages`, whose
+            bodies have at most `MAX_BODY_BYTES`.
+        name: Name of the application, for the printed line.
+        listening: Socket of `listen`.
+        host: Address that it listens on.
+        allowed_hosts: Names of the server, see `OwnPages`.
+    """
+    sys.stdout.write(f"{name} on http://{host}:{listening.getsockname()[1]}\n")
+    sys.stdout.flush()
+    guarded = OwnPages(BoundedBody(app, MAX_BODY_BYTES), host, allowed_hosts)
+    uvicorn.Server(uvicorn.Config(guarded, log_level="warning")).run(sockets=[listening])

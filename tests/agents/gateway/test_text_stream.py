@@ -48,12 +48,18 @@ class Metaspace(Counting):
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)
 
 
+def as_bytes(text: str) -> list[int]:
+    """Tokens of `Metaspace` for a text, one for each byte."""
+    return [5 + byte for byte in text.encode()]
+
+
 def written(kind: str, rng: random.Random) -> tuple[Any, list[int]]:
     """A codec, and tokens in which characters of several bytes are whole, broken and missing."""
     if kind == "metaspace":
         codec = Metaspace()
         text = [0, 1, 2, 3, 4]
-        runs = [[5 + byte for byte in "語é👩".encode()], [5 + 0x80]]  # one bad byte makes its whole run unreadable
+        # One bad byte makes its whole run unreadable.
+        runs = [as_bytes("語é👩"), as_bytes("é�語��"), [5 + 0x80]]
         parts = [[rng.choice(text)] if rng.random() < 0.6 else [*rng.choice(runs), 3] for _ in range(20)]
         return codec, [token for part in parts for token in part]
     made = chat_bundle() if kind == "byte-level" else bundle("none")
@@ -99,6 +105,14 @@ def test_characters_are_never_cut() -> None:
     stream = TextStream(codec)
     parts = [stream.push([token]) for token in ids]
     assert "".join(parts) == text
+    assert [part for part in parts if part] == list(text)
+
+
+def test_characters_are_never_cut_where_tokens_are_bytes() -> None:
+    """Bytes that do not make characters are decoded one by one, also before those of a replacement character."""
+    text = "é�語�👩��"
+    stream = TextStream(Metaspace())
+    parts = [stream.push([token]) for token in as_bytes(text)]
     assert [part for part in parts if part] == list(text)
 
 

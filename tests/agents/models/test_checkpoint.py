@@ -268,6 +268,40 @@ def test_a_checkpoint_takes_the_place_of_a_checkpoint_alone(other: str, tmp_path
         checkpoint.check_place(folder)
 
 
+@pytest.mark.parametrize("other", ["notes", "model/notes", "trainer_state.json", "."])
+@pytest.mark.parametrize("earlier", [True, False])
+def test_files_that_come_while_a_policy_trains_are_kept(
+    other: str, earlier: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`check_place` has seen the folder before the training. A later training puts its own files aside, too."""
+    made, folder = bundle("none"), tmp_path / "c"
+    if earlier and other != ".":
+        checkpoint.save(folder, made.policy, made.tokenizer)
+    for number, kept in enumerate(("c-kept-1", "c-kept-2")):
+        (folder / other).parent.mkdir(exist_ok=True, parents=True)
+        if number and other == ".":
+            shutil.rmtree(folder)
+        (folder / other).write_text(f"kept {number}")
+        checkpoint.save(folder, made.policy, made.tokenizer)
+        assert (tmp_path / kept / other).read_text() == f"kept {number}"
+        named = capsys.readouterr().err
+        assert named.startswith(f"{folder} held other files")
+        assert named.endswith(f" {tmp_path / kept}\n")
+        assert f", as {other}; " in named or other in (".", "trainer_state.json")
+        load_policy(folder)
+        checkpoint.check_place(folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "c-kept-1", "c-kept-2"]
+
+
+def test_other_files_of_older_checkpoints_are_kept(tmp_path: Path) -> None:
+    made = bundle("none")
+    for iteration in (1, 2):
+        checkpoint.save(tmp_path / f"checkpoint-{iteration}", made.policy, made.tokenizer, total_limit=1)
+        (tmp_path / f"checkpoint-{iteration}" / "notes").write_text("kept")
+    assert [path.name for path in (tmp_path / "checkpoint-1").iterdir()] == ["notes"]
+    assert checkpoint.checkpoints(tmp_path) == [tmp_path / "checkpoint-2"]
+
+
 @pytest.mark.parametrize("text", ['{"epoch": 1}', '{"hashes": 1}', "{"])
 def test_a_state_of_another_kind_is_a_file_as_others(text: str, tmp_path: Path) -> None:
     """The trainer of Transformers writes a file of the same name."""

@@ -22,6 +22,7 @@ from agents.training.metrics_log import read_metrics
 from tests.agents.bandit import ToolBandit, bandit_config, bundle, trainer
 from tests.agents.conftest import TASKS
 from tests.agents.disk import files_no_larger_than
+from toolserver.settings import MAX_BODY_BYTES
 
 SMALL = ["--episodes", "8", "--env.num-envs", "4", "--eval-episodes", "4", "--eval-every", "1"]
 
@@ -112,16 +113,26 @@ def test_a_run_stands_for_its_newest_checkpoint(
 
 def test_a_checkpoint_is_served(start: Path, tmp_path: Path) -> None:
     shutil.copytree(start, tmp_path / "run" / "checkpoint-1")
-    words = ["serve-policy", "--checkpoint", str(tmp_path / "run"), "--port", "0"]
+    words = ["serve-policy", "--checkpoint", str(tmp_path / "run"), "--port", "0", "--allowed-hosts", "policy.example"]
     command = [sys.executable, "-m", "agents.cli", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         url = server.stdout.readline().split()[-1]
         try:
             models = httpx.get(f"{url}/v1/models", timeout=60).json()
+            rebound = httpx.get(f"{url}/v1/models", headers={"host": "rebound.example"}, timeout=60)
+            own = httpx.get(f"{url}/v1/models", headers={"host": "policy.example"}, timeout=60)
+            large = httpx.post(f"{url}/v1/chat/completions", content=bytes(MAX_BODY_BYTES + 1), timeout=60)
         finally:
             server.terminate()
     assert [entry["id"] for entry in models["data"]] == ["run", "run/checkpoint-1"]
+    assert (rebound.status_code, own.status_code, large.status_code) == (403, 200, 413)
+
+
+def test_a_host_name_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["serve-policy", "--checkpoint", "nano-sft", "--allowed-hosts", "http://policy.example"])
+    assert capsys.readouterr().err.startswith("error: allowed_hosts: 'http://policy.example' is not a host name; give")
 
 
 def test_a_run_without_checkpoint_cannot_be_resumed(

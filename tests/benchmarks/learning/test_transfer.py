@@ -42,6 +42,14 @@ def runs(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "depth-1"
 
 
+def double(policy: Path) -> None:
+    """Give a checkpoint other weights."""
+    bundle = load_policy(policy)
+    with torch.no_grad():
+        next(p for p in bundle.policy.language_model.parameters() if p.requires_grad).mul_(2)
+    checkpoint.save(policy, bundle.policy, bundle.tokenizer)
+
+
 def test_every_policy_is_evaluated_once_on_every_panel(runs: Path) -> None:
     options = Options(runs, seeds=1, episodes=2)
     result = run(options)
@@ -55,9 +63,13 @@ def test_every_policy_is_evaluated_once_on_every_panel(runs: Path) -> None:
     assert all(float(str(row[arm])) == 0.0 for row in rates for arm in ("start", "start, best", "steptool", "final"))
     assert set(gains[0]) == {"new", "tasks", "steptool - start", "final - start", "steptool - final"}
 
-    kept = (runs / "final-0" / "transfer.json").stat()
+    kept = {name: (runs / name / "transfer.json").stat() for name in ("start", "steptool-0", "final-0")}
     assert run(options).tables == result.tables
-    assert (runs / "final-0" / "transfer.json").stat() == kept
+    assert {name: (runs / name / "transfer.json").stat() for name in kept} == kept
+
+    double(runs / "final-0" / POLICY)  # as after another training
+    run(options)
+    assert [name for name in kept if (runs / name / "transfer.json").stat() != kept[name]] == ["final-0"]
     assert run(replace(options, episodes=1)).tables["Panels"] != panels  # other tasks are another evaluation
 
     with pytest.raises(ConfigurationError, match=r"runs: .*steptool-1 holds no finished run"):
@@ -98,10 +110,7 @@ def test_a_result_of_other_weights_is_not_reused(start: Path, tmp_path: Path) ->
     tuned = fine_tuned.Tuned(tmp_path, policy, fine_tuned.TUNING, 1)
     tuned.file.write_text(json.dumps({"settings": tuned.identity}))
     assert tuned.read() is not None
-    bundle = load_policy(policy)
-    with torch.no_grad():
-        next(bundle.policy.language_model.parameters()).mul_(2)
-    checkpoint.save(policy, bundle.policy, bundle.tokenizer)
+    double(policy)
     assert tuned.read() is None
 
 

@@ -47,6 +47,10 @@ APP = Starlette(routes=[Route("/", hello), WebSocketRoute("/ws", talk)])
         ("0.0.0.0", "http://[", "envs.example", False),
         ("0.0.0.0", "null", "envs.example", False),
         ("0.0.0.0", "http://envs.example", "[", False),
+        ("127.0.0.1", None, "rebound.example", False),  # a GET of such a page
+        ("127.0.0.1", None, "gpu-2:8000", True),
+        ("127.0.0.1", None, "", True),  # HTTP/1.0
+        ("0.0.0.0", None, "envs.example", True),
     ],
 )
 def test_only_pages_of_the_server_and_of_this_machine_may_call(
@@ -104,6 +108,15 @@ def test_a_server_on_a_network_answers_its_own_pages(origin: str, host: str, tak
     with serving(make_cache(tmp_path / "cache")) as client:
         answer = client.post("/v1/call", json=as_request(OSLO), headers={"host": host, "origin": origin})
         assert answer.status_code == (200 if taken else 403)
+
+
+@pytest.mark.parametrize("listens", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize(("host", "taken"), [("a.example", True), ("127.0.0.1", True), ("rebound.example", False)])
+def test_pages_have_the_names_that_are_allowed(listens: str, host: str, taken: bool) -> None:
+    client = TestClient(OwnPages(APP, listens, ["a.example"]))
+    answer = client.get("/", headers={"host": host})
+    assert answer.status_code == (200 if taken else 403)
+    assert taken or "--allowed-hosts" in answer.json()["detail"]
 
 
 HOSTS = [
