@@ -34,6 +34,7 @@ from agents.models.weights import full_tensor, shard_like
 from agents.options import without_keys
 
 _STATE, _OPTIMIZER, _VALUE_HEAD = "trainer_state.json", "optimizer.safetensors", "value_head.safetensors"
+_NUMBERED = re.compile(r"checkpoint-\d+")
 _WEIGHTS = ("model*.safetensors", "adapter_model.safetensors")
 _SHIPPED = {"nano-sft": Path(__file__).parents[1] / "demo" / "checkpoints" / "nano-sft"}
 
@@ -137,7 +138,8 @@ def save(
         text = json.dumps(state, indent=1, sort_keys=True, default=str)
         (partial / _STATE).write_text(text + "\n", encoding="utf-8")
     for path in checkpoints(folder.parent)[:-total_limit] if total_limit else ():
-        remove(path, _own_files)
+        if path.name != folder.name:  # a run that went on from an older checkpoint writes one before the newest
+            remove(path, _own_files)
 
 
 def check_place(folder: Path) -> None:
@@ -332,9 +334,9 @@ def newest(folder: Path) -> Path | None:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Return the complete checkpoints of a run, oldest first."""
-    found = [path for path in folder.glob("checkpoint-*") if (path / _STATE).exists()]
-    return sorted(found, key=lambda path: int(path.name.split("-")[1]))
+    """Return the complete checkpoints of a run, oldest first; `checkpoint-best` and the like are copies of the user."""
+    found = {path: _NUMBERED.fullmatch(path.name) for path in folder.glob("checkpoint-*") if (path / _STATE).exists()}
+    return sorted((path for path, match in found.items() if match), key=lambda path: int(path.name.split("-")[1]))
 
 
 def _value_head(policy: Policy) -> dict[str, Tensor]:

@@ -174,8 +174,9 @@ class OnlineTrainer:
     def _mini_batches(self, batch: Batch, shuffle: torch.Generator) -> Iterator[Batch]:
         """Mini-batches of one pass over the episodes whose loss has a gradient."""
         algorithm = self.config.algorithm
-        # Without an advantage only the terms of divergence and entropy have a gradient.
-        active = (batch.has_advantage | bool(algorithm.kl_coef or algorithm.ent_coef)).nonzero().squeeze(1)
+        # Without an advantage only the terms of divergence, entropy and value have a gradient.
+        others = bool(algorithm.kl_coef or algorithm.ent_coef) or self._policy.value_head is not None
+        active = (batch.has_advantage | others).nonzero().squeeze(1)
         # Fewer episodes make fewer mini-batches of about the same size: each is a step at the full learning rate.
         count = max(1, round(algorithm.mini_batches * len(active) / len(batch)))
         for rows in mini_batches(len(active), count, shuffle):

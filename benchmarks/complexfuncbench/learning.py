@@ -82,7 +82,7 @@ class Options:
     epochs: int = 3
     """Passes over the demonstrations."""
     calls: int = 4000
-    """Environment calls of training in each run."""
+    """Environment calls of training in each run; 0 for the fine-tuning alone."""
     points: int = 2
     """Number of evaluations per run, evenly spaced over the calls, the last at the end."""
     seeds: int = 1
@@ -105,9 +105,9 @@ def run(options: Options) -> Result:
             missing.
         SystemExit: Runs failed; the finished ones are kept.
     """
-    numbers = ("demonstrations", "epochs", "calls", "points", "seeds", "episodes", "jobs")
-    if wrong := [name for name in numbers if getattr(options, name) < 1]:
-        raise ConfigurationError(f"{wrong[0]}={getattr(options, wrong[0])}: must be at least 1")
+    least = {**dict.fromkeys(("demonstrations", "epochs", "points", "seeds", "episodes", "jobs"), 1), "calls": 0}
+    if wrong := [name for name, number in least.items() if getattr(options, name) < number]:
+        raise ConfigurationError(f"{wrong[0]}={getattr(options, wrong[0])}: must be at least {least[wrong[0]]}")
     start, folder = _start(options), options.runs / _START
     digest, started = checkpoint.load_digest(folder), origin(PACKAGES)
     test, patterns = _panels(options)
@@ -117,11 +117,13 @@ def run(options: Options) -> Result:
             arm_config(arm, seed, options.config, folder, options.calls, options.runs / f"{arm}-{seed}"),
             (test,), (patterns,), started, _DECODINGS,
         )
-        for seed in range(options.seeds)
+        for seed in range(options.seeds if options.calls else 0)
         for arm in _ARMS
     ]  # fmt: skip
-    results = perform(plans, options.jobs)
-    return _report(options, start, {arm: [each for each in results if each["arm"] == arm] for arm in _ARMS})
+    runs: dict[str, list[Mapping[str, Any]]] = {}
+    for each in perform(plans, options.jobs):
+        runs.setdefault(each["arm"], []).append(each)
+    return _report(options, start, runs)
 
 
 def _panels(options: Options) -> tuple[Panel, Panel]:
@@ -186,40 +188,49 @@ Runs = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def _report(options: Options, start: Mapping[str, Any], runs: Runs) -> Result:
-    marks = [round(options.calls * point / options.points) for point in range(options.points + 1)]
+    tuning = start["curve"]
     tables: dict[str, Sequence[Row]] = {
-        "Fine-tuning on demonstrations: validation tasks, greedy": [_tuning_row(record) for record in start["curve"]],
-        "Training with rewards: test tasks, greedy": [
+        "Fine-tuning on demonstrations: validation tasks, greedy": [_tuning_row(record) for record in tuning]
+    }
+    figures = {
+        "Fine-tuning: loss on validation tasks": line_plot(
+            {"loss": Curve(range(len(tuning)), [record["loss"] for record in tuning])},
+            "passes over the demonstrations", "nats per action token",
+        ),
+    }  # fmt: skip
+    notes = [
+        f"The start: {options.demonstrations} demonstrations, {options.epochs} passes over them, all weights; the loss "
+        f"is on all validation tasks, the other figures of the passes are on {_VALIDATION} of them, of all groups. "
+        "Every evaluation plays the same tasks; needed calls are the mean share of the reference solution's calls.",
+        "Settings: benchmarks/complexfuncbench/learning.yaml, and those of the arms in benchmarks/learning/arms.yaml.",
+        f"Fine-tuning took {start['seconds']:.0f} s, evaluations included.",
+    ]
+    title = "Learning curve on ComplexFuncBench: demonstrations"
+    if runs:
+        title += ", then rewards"
+        marks = [round(options.calls * point / options.points) for point in range(options.points + 1)]
+        tables["Training with rewards: test tasks, greedy"] = [
             {"arm": arm, "calls": calls, **{c: _cell(_curve(start, each, m)[place]) for c, m in _COLUMNS.items()}}
             for arm, each in runs.items()
             for place, calls in enumerate(marks)
-        ],
-        "At the end, greedy": _ends(start, runs),
-        "steptool - final at the end, greedy": _differences(runs),
-        "Panels": [{"panel": name, "digest": digest} for name, digest in start["digests"].items()],
-    }
-    figures = {
-        "Needed calls made on test tasks, greedy": line_plot(
+        ]
+        tables["steptool - final at the end, greedy"] = _differences(runs)
+        figures["Needed calls made on test tasks, greedy"] = line_plot(
             {arm: _drawn(marks, _curve(start, each, "needed_calls")) for arm, each in runs.items()},
             "environment calls", "needed calls made", percent=True,
-        ),
-        "Test tasks solved, greedy, beside ToolWorld's chains of five": line_plot(
+        )  # fmt: skip
+        figures["Test tasks solved, greedy, beside ToolWorld's chains of five"] = line_plot(
             {arm: _drawn(marks, _curve(start, each, "pass_rate")) for arm, each in runs.items()} | _toolworld(),
             "environment calls", "tasks solved", percent=True,
-        ),
-    }  # fmt: skip
-    seconds = sum(run["seconds"] for each in runs.values() for run in each)
-    notes = [
-        f"{options.seeds} runs of each arm from one start; with two or more, interquartile means and 95 % bootstrap "
-        "intervals over runs. Every evaluation plays the same tasks; needed calls are the mean share of the calls of "
-        "the reference solution.",
-        f"The start: {options.demonstrations} demonstrations, {options.epochs} passes over them, all weights; the loss "
-        f"is on all validation tasks, the other figures of the passes are on {_VALIDATION} of them, of all groups. "
-        f"Training: adapters, {options.calls} calls; a run ends with the iteration that reaches them.",
-        "Settings: benchmarks/complexfuncbench/learning.yaml, and those of the arms in benchmarks/learning/arms.yaml.",
-        f"Fine-tuning took {start['seconds']:.0f} s, training {seconds:.0f} s, evaluations included.",
-    ]
-    title = "Learning curve on ComplexFuncBench: demonstrations, then rewards"
+        )  # fmt: skip
+        notes += [
+            f"{options.seeds} runs of each arm from one start; with two or more, interquartile means and 95 % "
+            f"bootstrap intervals over runs. Training: adapters, {options.calls} calls; a run ends with the iteration "
+            "that reaches them.",
+            f"Training took {sum(run['seconds'] for each in runs.values() for run in each):.0f} s, with evaluations.",
+        ]
+    tables["At the end, greedy"] = _ends(start, runs)
+    tables["Panels"] = [{"panel": name, "digest": digest} for name, digest in start["digests"].items()]
     return Result("complexfuncbench_learning", title, tables, notes, figures)
 
 

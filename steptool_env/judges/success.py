@@ -20,6 +20,7 @@ from toolserver.stabletoolbench.literals import read_literal
 _SHORT = 400  # characters; longer text is content, not a message
 _FEW = 4  # fields; a larger object is content, not a message
 _CLIENT_ERROR = 400
+_STATUS_DIGITS = 4
 _STATUS_FIELDS = ("status", "statuscode", "status_code", "code", "httpcode", "errorcode")
 _ERROR_FIELDS = ("error", "errors", "err", "error_message", "errormessage", "exception")
 _MESSAGE_FIELDS = ("message", "msg", "detail", "details", "info", "messages", "reason", "title", "description")
@@ -80,6 +81,8 @@ def _is_failure_status(value: Any) -> bool:
         return False
     if isinstance(value, str) and not value.isdecimal():
         return value.lower() in _FAILURE_WORDS
+    if isinstance(value, str) and len(value) > _STATUS_DIGITS:
+        return False  # no status; and Python refuses to convert texts of thousands of digits
     return isinstance(value, int | str) and _CLIENT_ERROR <= int(value) < 2 * _CLIENT_ERROR - 200
 
 

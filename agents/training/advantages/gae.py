@@ -17,7 +17,8 @@ from agents.training.config import GROUP_ESTIMATORS, AlgorithmConfig
 Estimator = Callable[[Batch], Tensor]
 """Function from a batch, with its values where the policy has a critic, to advantages (b, j), not normalised."""
 
-_EPSILON = 1e-8
+MIN_STD = 1e-6
+"""Standard deviation up to which differences are rounding errors, which must not be scaled to deviation 1."""
 
 
 def compute_advantages(batch: Batch, estimator: Estimator, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
@@ -90,10 +91,15 @@ def _gae(
 
 
 def normalize(advantage: Tensor, step_index: Tensor, step_count: Tensor) -> Tensor:
-    """Shift and scale advantages (b, j) so that their means per step have mean 0 and standard deviation 1."""
+    """Shift and scale advantages (b, j) so that their means per step have mean 0 and standard deviation 1.
+
+    All are 0 where the means per step are equal.
+    """
     by_step = mean_per_step(advantage, step_index, int(step_count.max()))
     flat = by_step[step_mask(by_step, step_count)]
-    return (advantage - flat.mean()) / (flat.std(correction=0) + _EPSILON) * (step_index >= 0)
+    deviation = flat.std(correction=0)
+    scaled = (advantage - flat.mean()) / deviation.clamp(min=MIN_STD)
+    return torch.where(deviation > MIN_STD, scaled, 0.0) * (step_index >= 0)
 
 
 def terminal_sum(reward: Tensor, step_count: Tensor) -> Tensor:

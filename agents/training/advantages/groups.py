@@ -11,9 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from agents.training.advantages.gae import step_mask
-
-_MIN_STD = 1e-6  # smaller differences of returns are rounding errors, which must not be scaled to deviation 1
+from agents.training.advantages.gae import MIN_STD, step_mask
 
 
 def returns_to_go(reward: Tensor, gamma: float = 1.0) -> Tensor:
@@ -106,4 +104,4 @@ def _normalize_within(values: Tensor, label: Tensor) -> Tensor:
     mean = values.new_zeros(size).scatter_add(0, index, values) / count
     centred = values - mean[index]
     deviation = (values.new_zeros(size).scatter_add(0, index, centred**2) / count).sqrt()[index]
-    return torch.where(deviation > _MIN_STD, centred / deviation.clamp(min=_MIN_STD), 0.0)
+    return torch.where(deviation > MIN_STD, centred / deviation.clamp(min=MIN_STD), 0.0)

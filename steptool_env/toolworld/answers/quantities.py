@@ -65,8 +65,9 @@ _SCALES = {"5": 5.0, "10": 10.0, "100": 100.0, "five": 5.0, "ten": 10.0}
 _OPEN = re.compile(r"\+|\s+or (?:more|less|fewer|higher|lower|above|below|earlier|later)\b", re.IGNORECASE)
 _JOINED = re.compile(r"(?:\s|,|&|\b(?:and|und|et|y|e|en)\b)*", re.IGNORECASE)
 _CLOCKED = re.compile(
-    r"\b(\d{1,4}):(\d{2})(?::(\d{2}))?\s*(?:h|hrs?|hours?)\b|\b(\d+)\s*h(?:ours?|rs?)?\s*(\d{1,2})(?![.,]\d)(?:\s*m(?:in(?:ute)?s?)?)?\b"
+    r"\b(\d{1,4}):(\d{2})(?::(\d{2}))?\s*(?:h|hrs?|hours?)\b|\b(\d{1,6})\s*h(?:ours?|rs?)?\s*(\d{1,2})(?![.,]\d)(?:\s*m(?:in(?:ute)?s?)?)?\b"
 )
+_MOST_ZEROS = 300  # 10.0**309 overflows
 _SHORT_SCALES = frozenset("kKmMbBT")
 _NONE = "a an the and or to for from in at on of by with per each every within over plus is was are were times one next"
 _NO_ADJECTIVES = frozenset(_NONE.split())
@@ -220,7 +221,7 @@ def _step(digits: str, size: float) -> float:
     decimals = len(digits) - 1 - max(digits.rfind("."), digits.rfind(","))
     if "." not in digits or "," in digits[digits.rfind(".") :]:
         whole = re.sub(r"\D", "", digits)
-        return size * 10.0 ** (len(whole) - len(whole.rstrip("0")))
+        return size * 10.0 ** min(len(whole) - len(whole.rstrip("0")), _MOST_ZEROS)
     return size * 10.0**-decimals
 
 

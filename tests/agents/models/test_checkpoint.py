@@ -302,6 +302,23 @@ def test_other_files_of_older_checkpoints_are_kept(tmp_path: Path) -> None:
     assert checkpoint.checkpoints(tmp_path) == [tmp_path / "checkpoint-2"]
 
 
+def test_a_copy_of_a_checkpoint_under_another_name_is_no_checkpoint_of_the_run(tmp_path: Path) -> None:
+    made = bundle("none")
+    checkpoint.save(tmp_path / "checkpoint-1", made.policy, made.tokenizer)
+    shutil.copytree(tmp_path / "checkpoint-1", tmp_path / "checkpoint-best")
+    checkpoint.save(tmp_path / "checkpoint-2", made.policy, made.tokenizer, total_limit=1)
+    assert checkpoint.checkpoints(tmp_path) == [tmp_path / "checkpoint-2"]
+    load_policy(tmp_path / "checkpoint-best")
+
+
+def test_a_limit_does_not_remove_the_checkpoint_that_was_just_written(tmp_path: Path) -> None:
+    """A run that went on from an older one writes it before the newest."""
+    made = bundle("none")
+    for iteration in (40, 60, 30):
+        checkpoint.save(tmp_path / f"checkpoint-{iteration}", made.policy, made.tokenizer, total_limit=2)
+    assert tmp_path / "checkpoint-30" in checkpoint.checkpoints(tmp_path)
+
+
 @pytest.mark.parametrize("text", ['{"epoch": 1}', '{"hashes": 1}', "{"])
 def test_a_state_of_another_kind_is_a_file_as_others(text: str, tmp_path: Path) -> None:
     """The trainer of Transformers writes a file of the same name."""

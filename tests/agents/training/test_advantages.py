@@ -248,6 +248,12 @@ def test_normalising_is_over_steps_not_tokens() -> None:
     torch.testing.assert_close(means.std(correction=0), torch.tensor(1.0, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("reward", "episodes"), [(0.7, 13), (0.7, 48), (0.1, 7), (1e4, 48)])
+def test_equal_advantages_are_zero_not_rounding_errors(reward: float, episodes: int) -> None:
+    step, steps = packed([[1]] * episodes), torch.ones(episodes, dtype=torch.long)
+    assert not advantages.normalize(torch.full((episodes, 1), reward), step, steps).any()
+
+
 def test_the_critic_target_of_step_gae_solves_dynamic_programming() -> None:
     """With lambda 0 and V the true values of a deterministic chain, every advantage vanishes."""
     reward = torch.tensor([[0.5, -0.2, 1.0]], dtype=torch.float64)

@@ -149,6 +149,21 @@ def test_a_group_without_variance_is_not_trained_on() -> None:
     assert metrics == {"train/idle_episodes": 1.0}
 
 
+@pytest.mark.parametrize("warmup", [0, 1])
+def test_a_critic_learns_from_episodes_without_an_advantage(warmup: int) -> None:
+    """Values of 0 and equal rewards: every normalised advantage is 0, and every value is wrong."""
+    critic: dict[str, Any] = {"critic_warmup": warmup, "policy": {"critic": "shared"}}
+    run = trainer(bandit_config(episodes=16, algorithm={"gae_lambda": 0.0}, **critic))
+    episodes = play(run)
+    for episode in episodes:
+        object.__setattr__(episode, "rewards", (1.0, 1.0))
+    head = run.bundle.policy.value_head
+    assert head is not None
+    before = [p.detach().clone() for p in head.parameters()]
+    run.update(episodes)
+    assert not all(torch.equal(a, b) for a, b in zip(before, head.parameters(), strict=True))
+
+
 def test_a_group_without_variance_has_a_gradient_of_the_divergence() -> None:
     run = trainer(bandit_config(algo="grpo", episodes=16, algorithm={"kl_coef": 0.1}))
     with torch.no_grad():

@@ -29,7 +29,7 @@ def test_two_arms_train_from_the_start_that_the_demonstrations_made(config: Path
         policy=start, demonstrations=6, epochs=2, calls=32, points=2, episodes=2, config=config, runs=tmp_path / "runs"
     )
     result = run(options)
-    tuning, training, ends, differences, panels = result.tables.values()
+    tuning, training, differences, ends, panels = result.tables.values()
     assert [row["passes"] for row in tuning] == [0, 1, 2]
     losses = [float(str(row["loss, nats per token"])) for row in tuning]
     assert losses[2] < losses[1] < losses[0]
@@ -53,6 +53,11 @@ def test_two_arms_train_from_the_start_that_the_demonstrations_made(config: Path
     assert (tmp_path / "runs" / "start" / "result.json").stat().st_mtime_ns == kept
     with pytest.raises(ConfigurationError, match="start holds a fine-tuning of other settings"):
         run(replace(options, demonstrations=5))
+    alone = run(replace(options, calls=0))
+    assert [row["policy"] for row in alone.tables["At the end, greedy"]] == ["start", "start"]
+    assert alone.tables.items() >= {caption: result.tables[caption] for caption in list(result.tables)[:1]}.items()
+    with pytest.raises(ConfigurationError, match="calls=-1: must be at least 0"):
+        run(replace(options, calls=-1))
     with pytest.raises(ConfigurationError, match="points=0: must be at least 1"):
         run(replace(options, points=0))
 

@@ -1,5 +1,7 @@
 """A contribution is the use of something new, followed from call to call."""
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,3 +81,11 @@ def test_any_episode_can_be_followed(query: str, calls: list[tuple[str, str]], a
 def test_saying_more_never_lowers_a_contribution(response: str, answer: str) -> None:
     calls = [Use("{}", response)]
     assert contributions("", calls, f"{answer} {response}")[0] >= contributions("", calls, answer)[0]
+
+
+@pytest.mark.parametrize("text", ["-" * 50_000, "a." * 25_000, "+-" * 25_000, "a.b-" * 12_000])
+def test_reading_values_takes_time_in_proportion_to_the_text(text: str) -> None:
+    """A search for e-mail addresses that is quadratic takes half a minute for these."""
+    begin = process_time()
+    values(text)
+    assert process_time() - begin < 5

@@ -1,5 +1,6 @@
 """The judge of rules: what it takes for solved, and what it does not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from steptool_env.judges import Judgement, make_judge
 from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.types import Step
 from tests.steptool_env.sample_episodes import answered, called, gave_up, malformed, task
+from toolserver.catalog.api_schema import Provenance
 
 SEARCH = called("search", [{"id": "tt-93421", "title": "Northern Light"}], studio="Aurora")
 DETAILS = called("details", {"title": "Northern Light", "director": "Maren Okafor"}, id="tt-93421")
@@ -52,6 +54,16 @@ def test_an_answer_that_is_invented_is_unsure() -> None:
 def test_an_answer_that_lacks_a_part_is_unsure() -> None:
     answer = "Aurora released Northern Light. It is a drama. The director was not found."
     assert judge(SEARCH, answered(answer)).solved == 0.5
+
+
+def test_a_synthetic_answer_is_no_success_and_no_evidence() -> None:
+    """It can repeat the arguments of its call, which the policy chooses."""
+    made = (replace(step, provenance=Provenance.SYNTHETIC) for step in (SEARCH, DETAILS))
+    judged = judge(*made, ANSWER)
+    assert judged.is_solved == (0.0,)
+    assert not any((*judged.succ_calling, *judged.contribution))
+    mixed = judge(called("look"), replace(SEARCH, provenance=Provenance.SYNTHETIC), answered("tt-93421"))
+    assert mixed.solved < 1.0
 
 
 def test_steps_are_judged_one_by_one() -> None:

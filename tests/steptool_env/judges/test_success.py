@@ -50,6 +50,11 @@ def test_content_is_a_success(response: Any) -> None:
     assert body_succeeded(encode_body("", response).decode())
 
 
+def test_a_status_of_thousands_of_digits_is_none() -> None:
+    """Python refuses to convert such a text to an integer."""
+    assert body_succeeded(encode_body("", {"status": "9" * 5000, "code": "4" * 5000}).decode())
+
+
 @pytest.mark.parametrize("response", FAILURES)
 def test_a_failure_that_an_empty_error_hides_is_a_failure(response: Any) -> None:
     assert not body_succeeded(encode_body("", response).decode())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks.toolworld.answers import Question, read_questions
 from steptool_env.toolworld import WorldTask
-from steptool_env.toolworld.answers.slots import AnswerSlot, slots_of
+from steptool_env.toolworld.answers.slots import AnswerSlot, Verdict, slots_of
 from tests.steptool_env.toolworld.answers.adversaries import OWN, UNITS
 from tests.steptool_env.toolworld.answers.verdicts import is_right, verifier
 from tests.toolserver.world.worlds import tasks
@@ -226,6 +226,19 @@ SIGNS = "0123456789.,'’ \u202f\n-−+×^/%$€£:;()°²eEkKmMhBs½⁴"
 @given(st.sampled_from(read_questions()), st.text(alphabet=SIGNS, max_size=120))
 def test_any_heap_of_digits_and_signs_gets_a_verdict(question: Question, text: str) -> None:
     assert len(verifier(question.task).check(text)) == len(slots_of(question.task))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1" + "0" * 320, "about 1" + "0" * 320, "1" + ",000" * 103, "9" * 5000,
+        "1e99" + "0" * 400,
+        *(f"{'9' * length} h 5" for length in (400, 5000)), f"5 out of {'9' * 400}", f"5 per {'9' * 400} g",
+    ],
+)  # fmt: skip
+def test_a_number_beyond_floating_point_states_nothing(text: str) -> None:
+    for question in read_questions():
+        assert Verdict.RIGHT not in verifier(question.task).check(text)
 
 
 def explained(task: WorldTask) -> str:
