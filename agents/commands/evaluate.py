@@ -89,10 +89,18 @@ class Command:
             if played:
                 with suppress(ToolTransportError):  # the raised error already says that all were lost
                     self._write(evaluation, agent, played)
+            else:
+                self._remove_empty()
             raise
         finally:
             getattr(agent, "close", lambda: None)()
         return self._write(evaluation, agent, played)
+
+    def _remove_empty(self) -> None:
+        """Remove the empty file of a run that played nothing, and its folder, which would look like a run."""
+        (self.out / "trajectories.jsonl").unlink(missing_ok=True)
+        with suppress(OSError):  # it holds other files
+            self.out.rmdir()
 
     def _write(self, evaluation: Evaluation, agent: Agent, trajectories: list[Trajectory]) -> dict[str, Any]:
         run = {

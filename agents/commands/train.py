@@ -38,7 +38,8 @@ class Command:
     --algo sets defaults, the file overrides them, and flags override the file. --help lists the settings that most runs
     change, --help-all lists all.
 
-    Example: steptool train --policy.checkpoint nano-sft --calls 3000 --out runs/first
+    Example: steptool train --policy.checkpoint nano-sft --env-args split=practice tools=26
+    --eval-args split=validation --calls 3000 --out runs/first
 
     Example: steptool train --config agents/demo/configs/demo.yaml --algo steptool --policy.checkpoint runs/sft
     --out runs/steptool
@@ -152,7 +153,7 @@ def _trainer(config: TrainConfig, resumed: Path | None, processes: Processes, st
 
 
 def _initial_checkpoint(out: Path, *, resume: bool) -> Path | None:
-    """Return the checkpoint to resume from. Refuse a folder with checkpoints for a new run."""
+    """Return the checkpoint to resume from. Refuse a folder with checkpoints or metrics for a new run."""
     from agents.models import checkpoint
 
     if resume:
@@ -161,6 +162,8 @@ def _initial_checkpoint(out: Path, *, resume: bool) -> Path | None:
         raise CheckpointError(
             f"{found} is of an earlier run; choose another --out, continue with --resume, or remove it"
         )
+    if (log := out / "metrics.jsonl").is_file() and log.stat().st_size:
+        raise CheckpointError(f"{log} is of an earlier run without a checkpoint; choose another --out, or remove it")
     return None
 
 

@@ -58,8 +58,10 @@ class Evaluation:
                 raise ConfigurationError(f"{name}={value}: must be at least {least}")
         if self.strategy:
             check_strategy(self.strategy)
-        elif self.max_calls is not None or self.max_depth is not None:
-            raise ConfigurationError("max_calls and max_depth are of a search: give strategy=dfsdt or strategy=cot@N")
+        elif self.max_calls is not None or self.max_depth is not None or self.width != Evaluation.width:
+            raise ConfigurationError(
+                "width, max_calls and max_depth are of a search: give strategy=dfsdt or strategy=cot@N"
+            )
 
 
 def evaluate(

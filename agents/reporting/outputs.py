@@ -21,15 +21,17 @@ _SHOWN = (
 _ELSEWHERE = ("settings", "evaluation", "training")  # parts of the first two are shown
 _EVALUATION = ("env_id", "seed")  # the rest of it is in the settings
 
+_RESULTS = ("run.json", "trajectories.jsonl", "result.json", "report.html")
 _SERVER = "the tool server"
 
 
 def check_unused(out: Path) -> None:
-    """Raise `ConfigurationError` for a folder that holds the result of an evaluation."""
-    episodes = out / "trajectories.jsonl"
-    if (out / "run.json").exists() or (episodes.is_file() and episodes.stat().st_size):
+    """Raise `ConfigurationError` for a folder that holds the result of an evaluation or of a demonstration."""
+    found = next((path for name in _RESULTS if (path := out / name).is_file() and path.stat().st_size), None)
+    if found is not None:
         raise ConfigurationError(
-            f"{out} holds the result of another run; give another --out, or remove that folder to run again"
+            f"{out} holds the result of another run ({found.name}); give another --out, or remove that folder to run "
+            "again"
         )
 
 

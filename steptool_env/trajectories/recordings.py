@@ -3,6 +3,7 @@
 Files are known by their content, not by their names.
 """
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from steptool_env.errors import DataError
 from steptool_env.stabletoolbench.sample import suite_name
 from steptool_env.trajectories.toolbench import from_answer, from_judged
-from steptool_env.trajectories.trajectories import read_trajectories
+from steptool_env.trajectories.trajectories import ends_a_line, read_trajectories
 from steptool_env.types import Task, Trajectory
 from toolserver.stabletoolbench import answer_of, converted_answers, is_answer, is_converted, iter_judged_run
 from toolserver.stabletoolbench.answers import ToolBenchAnswer
@@ -24,7 +25,8 @@ def read_recordings(path: str | Path) -> list[Trajectory]:
         path: `.jsonl` file of trajectories; `.json` file with an answer of ToolBench (`<query id>_<method>.json`), the
             converted answers of a set, or a judged run of a set; or a folder with `trajectories.jsonl`, else with such
             `.json` files, at any depth. Tasks of `.json` files have an id, a query and the name of the set, which is
-            that of the file, for ToolBench's answers that of its folder, but no tools.
+            that of the file, for ToolBench's answers that of its folder, but no tools. A last line of trajectories that
+            is not complete, of a run that was killed, is left out with a warning.
 
     Raises:
         DataError: The file is missing, contains no episode, or has an invalid line or entry.
@@ -51,8 +53,11 @@ def _files(path: Path) -> list[Path]:
 def _read(file: Path) -> list[Trajectory]:
     if file.suffix == ".jsonl":
         content = read_trajectories(file)
-        if content.bad_lines:
-            raise DataError(f"{file}: {'; '.join(map(str, content.bad_lines[:3]))}")
+        bad = content.bad_lines
+        if bad and not ends_a_line(file) and bad[-1].number == len(file.read_bytes().splitlines()):
+            warnings.warn(f"{file}: line {bad.pop().number} is not complete, and is left out", stacklevel=2)
+        if bad:
+            raise DataError(f"{file}: {'; '.join(map(str, bad[:3]))}; mend or remove these lines")
         return content.trajectories
     return list(_read_json(file, read_json(file, ImportProblems(strict=True))))
 

@@ -41,7 +41,7 @@ class TrajectoryWriter:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("ab" if append else "wb")
-        if self._file.tell() and not _ends_a_line(self.path):
+        if self._file.tell() and not ends_a_line(self.path):
             self._file.write(b"\n")
 
     def write(self, trajectory: Trajectory) -> None:
@@ -110,7 +110,8 @@ def _constant(name: str) -> float:
     return float(name)
 
 
-def _ends_a_line(path: Path) -> bool:
+def ends_a_line(path: Path) -> bool:
+    """Return true if the last line of a file is complete."""
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1) == b"\n"

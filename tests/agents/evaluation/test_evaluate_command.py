@@ -91,8 +91,30 @@ def test_a_folder_with_another_result_is_refused_and_kept(tmp_path: Path, capsys
     assert f"steptool report {tmp_path}" in out
     with pytest.raises(SystemExit, match="2"):
         main([*command, "--seed", "1"])
-    assert f"{tmp_path} holds the result of another run; give another --out" in capsys.readouterr().err
+    assert f"{tmp_path} holds the result of another run (run.json); give another --out" in capsys.readouterr().err
     assert (tmp_path / "trajectories.jsonl").read_bytes() == result
+
+
+def test_the_report_of_a_demonstration_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "report.html").write_text("kept")
+    with pytest.raises(SystemExit, match="2"):
+        main(["evaluate", "--env", TOYS, "--agent", "random", "--episodes", "2", "--out", str(tmp_path)])
+    assert "holds the result of another run (report.html)" in capsys.readouterr().err
+    assert (tmp_path / "report.html").read_text() == "kept"
+
+
+def test_a_run_that_plays_nothing_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(SystemExit, match="2"):
+        main(["evaluate", "--env", TOYS, "--agent", "random", "--episodes", "100000", "--out", str(out)])
+    assert "episodes=100000" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_setting_of_a_search_is_refused_without_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["evaluate", "--env", TOYS, "--agent", "random", "--width", "3", "--out", str(tmp_path / "run")])
+    assert "give strategy=dfsdt or strategy=cot@N" in capsys.readouterr().err
 
 
 class Trained(RandomAgent):

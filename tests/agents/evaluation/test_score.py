@@ -112,7 +112,7 @@ def test_scoring_into_the_folder_of_the_recorded_run_is_refused(
     write_trajectories(tmp_path / "run" / "trajectories.jsonl", [EPISODE])
     with pytest.raises(SystemExit, match="2"):
         main(["score", "--episodes", str(tmp_path / "run"), "--out", str(tmp_path / "run")])
-    assert "holds the result of another run; give another --out" in capsys.readouterr().err
+    assert "holds the result of another run (trajectories.jsonl); give another --out" in capsys.readouterr().err
     assert read_trajectories(tmp_path / "run" / "trajectories.jsonl").trajectories == [EPISODE]
 
 

@@ -52,6 +52,12 @@ def test_a_run_is_trained_resumed_and_evaluated(
         main(["train", *flags])  # without --resume
     assert "checkpoint-2 is of an earlier run; choose another --out" in capsys.readouterr().err
     assert len(read_metrics(out)) == 3
+    (killed := tmp_path / "killed").mkdir()  # before its first checkpoint
+    (killed / "metrics.jsonl").write_bytes((out / "metrics.jsonl").read_bytes())
+    with pytest.raises(SystemExit):
+        main(["train", *flags, "--out", str(killed)])
+    assert "metrics.jsonl is of an earlier run without a checkpoint" in capsys.readouterr().err
+    assert len(read_metrics(killed)) == 3
     evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-args", "split=validation", "call_budget=2", "--episodes", "4"]
     agent = ["--agent", f"policy:{out}", "--agent-args", "max_action_tokens=6"]
     main(["evaluate", *evaluate, *agent, "--out", str(tmp_path / "evaluation")])

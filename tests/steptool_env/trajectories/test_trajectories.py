@@ -167,6 +167,20 @@ def test_a_torn_last_line_takes_no_other_with_it(kept: int, tmp_path: Path) -> N
     assert len(content.bad_lines) == (0 if whole or not kept else 1)
 
 
+@pytest.mark.parametrize("kept", [1, 100, -2])
+def test_a_torn_last_line_costs_no_other_episode(kept: int, tmp_path: Path) -> None:
+    """A killed run leaves one: the episodes before it can be scored and reported, unlike those around other damage."""
+    path = tmp_path / "t.jsonl"
+    write_trajectories(path, [episode()] * 3)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1] + lines[2][:kept])
+    with pytest.warns(UserWarning, match="line 3 is not complete, and is left out"):
+        assert read_recordings(path) == [episode()] * 2
+    path.write_bytes(lines[0] + lines[1][:kept] + b"\n" + lines[2])
+    with pytest.raises(DataError, match=r"line 2.*; mend or remove these lines"):
+        read_recordings(path)
+
+
 def test_a_bad_line_is_reported_and_the_rest_is_read(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     trajectory = episode()
