@@ -391,7 +391,7 @@ class TokenSampler:
 
     def _draw(self, hidden: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Draw a token per row of hidden states. Return ids (n,) and log-probabilities (n,). Does not synchronize."""
-        return draw(self._policy.output_layer(hidden), uniforms, self._temperature)
+        return draw(self._policy.logits(hidden), uniforms, self._temperature)
 
 
 def _block_tokens(device: torch.device) -> int:
