@@ -136,7 +136,7 @@ class _RequestSampler(TokenSampler):
 
     def _draw_from(self, kind: Distribution, hidden: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Draw from the most probable tokens of probability `top_p` together; scores are those of all tokens."""
-        logits = self._policy.output_layer(hidden)
+        logits = self._policy.logits(hidden)
         if kind.top_p >= 1 or not kind.temperature:
             return draw(logits, uniforms, kind.temperature)
         logits = logits if logits.dtype == torch.float64 else logits.float()

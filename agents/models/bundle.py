@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -121,4 +121,19 @@ def _bundle(policy: Policy, tokenizer: PreTrainedTokenizerBase, config: PolicyCo
     codec: Codec = PlainCodec(tokenizer) if ACT in tokenizer.get_vocab() else ChatCodec(tokenizer)
     longest = int(getattr(policy.config, "max_position_embeddings", config.context))
     context = min(config.context or longest, longest)
-    return PolicyBundle(policy.to(device=config.device), tokenizer, codec, context)
+    policy.to(device=config.device)
+    _check_logits(policy)
+    return PolicyBundle(policy, tokenizer, codec, context)
+
+
+@torch.no_grad()
+def _check_logits(policy: Policy) -> None:
+    """Raise `ModelError` for a language model whose logits `Policy.logits` does not compute."""
+    ids = torch.arange(1, 5, device=policy.device)[None]
+    got, model = policy.logits(policy.hidden(ids)), cast(Any, policy.language_model)
+    want = model(input_ids=ids, use_cache=False).logits
+    if (got - want).abs().max() > 8 * torch.finfo(policy.dtype).eps * want.abs().max():
+        raise ModelError(
+            f"model_type={policy.config.model_type}: this model changes its logits after the output layer in a way "
+            "that the policy does not compute; take a model of another type"
+        )

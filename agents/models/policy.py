@@ -49,7 +49,7 @@ class Policy(nn.Module):
 
     @property
     def output_layer(self) -> nn.Module:
-        """Output layer: hidden states to logits."""
+        """Output layer: hidden states to logits that are neither scaled nor capped, see `logits`."""
         return cast(nn.Module, cast(Any, self.language_model).get_output_embeddings())
 
     @property
@@ -159,6 +159,17 @@ class Policy(nn.Module):
         ]
         return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
 
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits (m, vocabulary) of hidden states (m, h), scaled and capped as the language model does itself."""
+        logits, config = cast(Tensor, self.output_layer(hidden)), self.config
+        if scale := getattr(config, "logit_scale", None):  # Cohere
+            logits = logits * scale
+        if divisor := getattr(config, "logits_scaling", None):  # Granite
+            logits = logits / divisor
+        if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
+            logits = (logits / cap).tanh() * cap
+        return logits
+
     def head_values(self, hidden: Tensor) -> Tensor:
         """Values (m,) of hidden states (m, h), in `score_dtype`, also under autocast."""
         with torch.autocast(hidden.device.type, enabled=False):
@@ -169,7 +180,7 @@ class Policy(nn.Module):
         return Policy(copy.deepcopy(self.language_model), "none").requires_grad_(False).eval()
 
     def _chunk(self, hidden: Tensor, targets: Tensor, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
-        logits = self.output_layer(hidden)
+        logits = self.logits(hidden)
         scores = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
         log_probs = scores.log_softmax(-1)
         with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):

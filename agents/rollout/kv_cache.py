@@ -1,4 +1,4 @@
-"""KV caches with rows of different lengths, for a decoder from Transformers.
+"""KV caches with rows of different lengths, for a decoder from Transformers, and the attention masks of such rows.
 
 Notation: n rows of a block, q tokens per row, head size d.
 """
@@ -10,7 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from agents.errors import ModelError
+
 _GROWTH = 128  # tokens by which a cache grows
+_LAYER_TYPES = ("full_attention", "sliding_attention")  # those that have a mask, by their names in Transformers
 
 
 class RaggedCache:
@@ -100,6 +103,47 @@ class StaticCache(RaggedCache):
 def cache_argument(decoder: nn.Module) -> str:
     """Return the name of the decoder's cache argument, which Transformers 5.24 changed."""
     return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
+
+
+def check_layer_types(config: Any) -> None:
+    """Raise `ModelError` for a decoder with layers for which `layer_masks` has no mask."""
+    unknown = sorted(set(getattr(config, "layer_types", None) or ()) - set(_LAYER_TYPES))
+    if unknown:
+        raise ModelError(
+            f"layer_types of the model has {', '.join(unknown)}; the sampler computes {' and '.join(_LAYER_TYPES)} "
+            "only: take a model with these layers"
+        )
+
+
+def layer_masks(config: Any, positions: Tensor, width: int, dtype: torch.dtype) -> Tensor | dict[str, Tensor]:
+    """Return the masks of a decoder's layers, as it takes them: by type where its configuration has `layer_types`.
+
+    Args:
+        config: Configuration of the decoder.
+        positions: Positions of the block's tokens (n, q).
+        width: Number of columns that the block sees.
+        dtype: Dtype of the decoder's weights.
+    """
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    if not kinds:  # the window, if there is one, is that of all layers
+        return causal_mask(positions, width, dtype, window)
+    windows = dict(zip(_LAYER_TYPES, (None, window), strict=True))
+    return {kind: causal_mask(positions, width, dtype, windows[kind]) for kind in set(kinds)}
+
+
+def causal_mask(positions: Tensor, width: int, dtype: torch.dtype, window: int | None = None) -> Tensor:
+    """Return the additive mask (n, 1, q, width) of the columns after each position and of those before its window.
+
+    It is additive because eager attention adds any mask to the scores. Its lowest value is finite: the window of an
+    idle row can hold no column, and the softmax of -inf alone is NaN, which would stay in the cache.
+    """
+    columns, last = torch.arange(width, device=positions.device), positions[:, None, :, None]
+    seen = columns <= last
+    if window is not None:
+        seen &= columns > last - window
+    lowest = torch.finfo(dtype).min
+    return torch.zeros(seen.shape, dtype=dtype, device=positions.device).masked_fill_(~seen, lowest)
 
 
 def _power_of_two(number: int) -> int:

@@ -12,7 +12,7 @@ from transformers import LlamaModel, Qwen2Model, Qwen3Model
 
 from agents.models.policy import Policy
 from agents.models.weights import merged
-from agents.rollout.kv_cache import RaggedCache
+from agents.rollout.kv_cache import RaggedCache, causal_mask
 
 
 def is_lean(decoder: nn.Module) -> bool:
@@ -52,7 +52,7 @@ def lean_forward(
     rows = torch.arange(n, device=ids.device)
     hidden = decoder.embed_tokens(ids.flatten())
     angles = _angles(decoder, hidden, positions)
-    mask = None if first else _mask(positions, cache.width, hidden.dtype)
+    mask = None if first else causal_mask(positions, cache.width, hidden.dtype)
     final = len(decoder.layers) - 1
     for number, layer in enumerate(decoder.layers):
         attention = layer.self_attn
@@ -62,7 +62,7 @@ def lean_forward(
         if number == final and last is not None and q > 1:
             hidden, states = (each.view(n, q, -1)[rows, last] for each in (hidden, states))
             angles = tuple(each.view(n, q, 1, -1)[rows, last] for each in angles)
-            mask = _mask(positions[rows, last][:, None], q if first else cache.width, hidden.dtype)
+            mask = causal_mask(positions[rows, last][:, None], q if first else cache.width, hidden.dtype)
         queries = _heads(attention, states, "q", angles).view(n, len(states) // n, -1, attention.head_dim)
         seen = cache.update(keys, values, number)
         if first:
@@ -95,12 +95,6 @@ def _norm(states: Tensor, norm: Any) -> Tensor:
     if states.dtype == torch.float32:
         return F.rms_norm(states, size, norm.weight, norm.variance_epsilon)
     return cast(Tensor, norm.weight * F.rms_norm(states.float(), size, None, norm.variance_epsilon).to(states.dtype))
-
-
-def _mask(positions: Tensor, width: int, dtype: torch.dtype) -> Tensor:
-    """Additive mask (n, 1, q, width) of the columns after each position."""
-    seen = torch.arange(width, device=positions.device) <= positions[:, None, :, None]
-    return torch.zeros(seen.shape, dtype=dtype, device=positions.device).masked_fill_(~seen, float("-inf"))
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float) -> Tensor:

@@ -21,7 +21,7 @@ from agents.models.draws import draw
 from agents.models.policy import Policy
 from agents.rollout.config import Sampling
 from agents.rollout.drafts import DraftTable
-from agents.rollout.kv_cache import RaggedCache, cache_argument
+from agents.rollout.kv_cache import RaggedCache, cache_argument, check_layer_types, layer_masks
 from agents.rollout.lean_decoder import is_lean, lean_forward, merged_decoder
 from agents.rollout.types import Sampled, SlotState
 from agents.seeding import action_seed
@@ -61,6 +61,7 @@ class TokenSampler:
         self._policy, self._context, self._stop, self._sampling = policy, context, stop_id, sampling
         self._cache_argument = cache_argument(policy.decoder)
         self._lean = is_lean(policy.decoder)
+        check_layer_types(policy.decoder.config)
         self._kept: RaggedCache | None = None
         self._state_size = policy.width if policy.critic_kind == "detached" else 0
         self.seed(seed)
@@ -367,10 +368,9 @@ class TokenSampler:
         decoder = self._decoder
         if self._lean:
             return lean_forward(decoder, ids, positions, self._cache, last, first=first)
-        mask = torch.arange(self._cache.width, device=ids.device) <= positions[..., None]
         output = decoder(
             input_ids=ids,
-            attention_mask=mask[:, None],
+            attention_mask=layer_masks(decoder.config, positions, self._cache.width, self._policy.dtype),
             position_ids=positions,
             use_cache=True,
             **{self._cache_argument: self._cache},
@@ -391,7 +391,7 @@ class TokenSampler:
 
     def _draw(self, hidden: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Draw a token per row of hidden states. Return ids (n,) and log-probabilities (n,). Does not synchronize."""
-        return draw(self._policy.output_layer(hidden), uniforms, self._temperature)
+        return draw(self._policy.logits(hidden), uniforms, self._temperature)
 
 
 def _block_tokens(device: torch.device) -> int:
