@@ -73,8 +73,9 @@ class Session:
         self._env_id = env_id
         self._arguments = dict(arguments)
         self._split_argument, self._splits = _SPLITS.get(env_id, ("", ()))
-        self._env = make_text_env(env_id, self._arguments)
-        self._made = {self._env.suite.name: self._env}  # by split
+        self._default = make_text_env(env_id, self._arguments)
+        self._made = {self._default.suite.name: self._default}  # by split
+        self._env = self._default
         self.episode_id: str | None = None
 
     @property
@@ -94,20 +95,24 @@ class Session:
     ) -> tuple[str, dict[str, Any]]:
         """Start an episode, or continue the one of a snapshot. Return the prompt and its info.
 
+        Without `split` it is an episode of the session's own arguments, whatever the episodes before it. After an error
+        the running episode goes on. A snapshot has its task and its seeds, so that those given beside it have no effect.
+
         Raises:
             ConfigurationError: An argument is invalid.
             DataError: The snapshot is damaged, or of another environment.
         """
-        self._env = self._of(split)
-        self.episode_id = episode_id
-        chosen = task if index is None else index
-        options = {"task": chosen, "episode_seed": episode_seed}
-        prompt, info = self._env.reset(seed=seed, options={key: v for key, v in options.items() if v is not None})
-        if injected_state is not None:
-            self._env.restore(injected_state.encode())
-            prompt, info = self._env.episode.prompt()
-            if self._env.episode.steps:
-                prompt = self._env.episode.steps[-1].observation
+        env = self._of(split)
+        if injected_state is None:
+            chosen = task if index is None else index
+            options = {"task": chosen, "episode_seed": episode_seed}
+            prompt, info = env.reset(seed=seed, options={key: v for key, v in options.items() if v is not None})
+        else:
+            env.restore(injected_state.encode())
+            prompt, info = env.episode.prompt()
+            if env.episode.steps:
+                prompt = env.episode.steps[-1].observation
+        self._env, self.episode_id = env, episode_id  # only now: a refused reset raises above
         return prompt, info
 
     def step(self, text: str) -> tuple[Transition, dict[str, Any]]:
@@ -134,7 +139,7 @@ class Session:
 
     def list_splits(self) -> list[dict[str, str]]:
         """Return the splits with their types."""
-        names = self._splits or (self._env.suite.name,)
+        names = self._splits or (self._default.suite.name,)
         return [{"name": name, "type": _type_of(name)} for name in names]
 
     def num_tasks(self, split: str) -> int:
@@ -161,9 +166,9 @@ class Session:
 
     def _of(self, split: str | None) -> ToolEnv:
         if split is None:
-            return self._env
+            return self._default
         if split not in (*self._splits, *self._made):
-            known = ", ".join(self._splits or (self._env.suite.name,))
+            known = ", ".join(self._splits or (self._default.suite.name,))
             raise ConfigurationError(f"split={split!r}: must be one of {known}")
         if split not in self._made:
             self._made[split] = make_text_env(self._env_id, {**self._arguments, self._split_argument: split})

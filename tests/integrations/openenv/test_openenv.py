@@ -184,6 +184,40 @@ def test_a_wrong_option_is_named(text_url: str) -> None:
             remote.reset(injected_state="{}")
 
 
+def test_a_split_holds_for_its_own_episode_alone(text_url: str) -> None:
+    env = local()
+    with GenericEnvClient(base_url=text_url).sync() as remote:
+        remote.reset(split="validation", index=1)
+        assert remote.reset(seed=1).observation["text"] == env.reset(seed=1)[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"split": "validation", "task": "nope"},
+        {"split": "validation", "injected_state": "{}"},
+        {"task": "nope"},
+        {"injected_state": "{}"},
+    ],
+)
+def test_a_refused_reset_leaves_the_running_episode(options: dict[str, str], text_url: str) -> None:
+    env = local()
+    first, *rest = oracle_texts(1)
+    env.reset(seed=0, options={"task": 1, "episode_seed": 5})
+    env.step(first)
+    with GenericEnvClient(base_url=text_url).sync() as remote:
+        remote.reset(seed=0, index=1, episode_seed=5, episode_id="kept")
+        remote.step({"text": first})
+        with pytest.raises(RuntimeError, match=r"nope|not a snapshot"):
+            remote.reset(episode_id="refused", **options)
+        assert remote.state()["episode_id"] == "kept"
+        for text in rest:
+            got = remote.step({"text": text})
+            assert (got.observation["text"], got.reward, got.done, got.observation["metadata"]) == expected_of(
+                env, text
+            )
+
+
 def test_the_tools_of_each_task_are_listed_called_and_scored(tools_url: str) -> None:
     env = local("openai")
     parse = make_format("openai").parse
