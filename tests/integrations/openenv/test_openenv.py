@@ -18,16 +18,18 @@ pytest.importorskip("openenv.core", reason="needs openenv: pip install 'steptool
 
 from openenv.core.client_types import StepResult
 from openenv.core.env_client import EnvClient
-from openenv.core.env_server.mcp_types import CallToolAction
+from openenv.core.env_server.mcp_types import CallToolAction, ListToolsAction
 from openenv.core.generic_client import GenericEnvClient
 from openenv.core.mcp_client import MCPToolClient
 
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.env import ToolEnv
 from steptool_env.formats import make_format
-from steptool_env.integrations.openenv import EpisodeState, TextAction, TextObservation
+from steptool_env.integrations.openenv import EpisodeState, Session, TextAction, TextObservation, ToolsEnvironment
+from steptool_env.types import FINISH
 from tests.integrations.openenv.report import IMAGE, PACKAGE, REPORT, make_report, validate
 from tests.integrations.oracle import play
+from tests.steptool_env import toy_turns
 from toolserver.children import end
 
 ROOT = Path(__file__).parents[3]
@@ -249,6 +251,23 @@ def test_the_tools_of_each_task_are_listed_called_and_scored(tools_url: str) -> 
                 await remote.call_tool(listed[0][0])
 
     asyncio.run(session())
+
+
+def test_the_functions_of_a_later_turn_are_listed_from_its_start_and_after_a_snapshot() -> None:
+    def names(environment: ToolsEnvironment) -> list[str]:
+        return [tool.name for tool in environment.step(ListToolsAction()).tools]
+
+    arguments = {"format": "openai"}
+    played, resumed = (ToolsEnvironment(Session(toy_turns.ID, arguments)) for _ in range(2))
+    played.reset(seed=0, index=1)
+    for offered in (toy_turns.FIRST, toy_turns.FIRST, toy_turns.LAST):
+        assert names(played) == offered
+        first = resumed.reset(injected_state=played.state.snapshot)
+        assert [function["name"] for function in first.metadata["functions"]] == names(resumed) == offered
+        last = played.step(CallToolAction(tool_name=FINISH, arguments=toy_turns.DONE))
+    assert last.done
+    played.reset(seed=0, index=1)
+    assert names(played) == toy_turns.FIRST
 
 
 @pytest.mark.parametrize("kind", ["text", "tools"])
