@@ -77,6 +77,7 @@ class HarnessEpisode:
         post: Takes requests for turns and steps, in any thread; it resolves their futures.
 
     Attributes:
+        functions: Functions that are now offered, in OpenAI's schema. A later turn of the user may add some.
         turns: Answers of the model, in order.
         lost: Reason why the tools cannot be reached; empty otherwise.
         context_full: True after a chat that left no room for an answer.
@@ -174,6 +175,7 @@ class HarnessEpisode:
                 self.lost = str(transition.info["transport_error"])
                 return
             self._observation = transition.observation
+            self.functions = transition.info.get("functions", self.functions)
             status = int(transition.info.get("status", 0))
             self._steps.append((request.turn, float(transition.reward), status))
 

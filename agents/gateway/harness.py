@@ -39,7 +39,6 @@ class HarnessTask:
         instructions: The system's message; empty where the environment has none. In the call format `react` it
             describes the functions.
         messages: Both as chat messages, for agents that read calls in the text.
-        tools: Functions of the task in the form of OpenAI's API, `Finish` last.
     """
 
     model = HarnessEpisode.name
@@ -51,7 +50,11 @@ class HarnessTask:
         self.messages = [dict(message) for message in episode.messages]
         self.prompt = self.messages[-1]["content"]
         self.instructions = "\n".join(each["content"] for each in self.messages if each["role"] == "system")
-        self.tools = [{"type": "function", "function": dict(function)} for function in episode.functions]
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        """Functions that are now offered, in the form of OpenAI's API, `Finish` last. A later turn may add some."""
+        return [{"type": "function", "function": dict(function)} for function in self._episode.functions]
 
     @property
     def mcp_url(self) -> str:

@@ -75,6 +75,11 @@ class Episode:
         """True after the last step."""
         return self.terminated or self.truncated
 
+    @property
+    def functions(self) -> list[dict[str, Any]]:
+        """Functions that are now offered, in OpenAI's schema, `Finish` last."""
+        return offered_functions(self.task, self._turn)
+
     def prompt(self) -> tuple[str, dict[str, Any]]:
         """Return the initial observation and the `info` of `reset`."""
         config = self.config
@@ -191,7 +196,7 @@ class Episode:
 
     def _turn_info(self) -> dict[str, Any]:
         """Return the part of `info` that begins a turn: the message, and all functions that are now offered."""
-        functions = offered_functions(self.task, self._turn)
+        functions = self.functions
         left = f"{CALLS_LEFT}{self.calls_left}" if self.config.observation == "budget" else ""
         message = self.task.turns[self._turn - 1].message
         return {

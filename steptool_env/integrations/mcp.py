@@ -11,8 +11,9 @@ from typing import Any, Literal, Protocol, cast
 import anyio
 import anyio.to_thread
 import gymnasium as gym
-from mcp.server.lowlevel.server import Server
+from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.stdio import stdio_server
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 from mcp_types import (
     CallToolRequestParams,
     CallToolResult,
@@ -45,7 +46,7 @@ class TaskSession(Protocol):
     """Episode of a task that an agent plays by calls.
 
     Attributes:
-        functions: Functions of the task in OpenAI's schema.
+        functions: Functions that are now offered, in OpenAI's schema. A later turn of the user may add some.
         messages: Prompt of the task: the system's message, if any, and the user's.
     """
 
@@ -96,6 +97,7 @@ class EnvSession:
             if self._over:
                 return None
             transition = Transition(*cast(Any, self._env.step(action)))
+            self.functions = transition.info.get("functions", self.functions)
             if transition.terminated or transition.truncated:
                 self._end(transition.info)
         return transition
@@ -114,16 +116,19 @@ class EnvSession:
 class TaskServer:
     """MCP server of episodes.
 
-    `tools/list` gives the functions of the task, `Finish` included; `tools/call` takes a step of the environment, whose
-    observation is the text of the result; the prompt `task` has the query. A failed step has `isError`. The structured
-    content has `status`, `provenance`, `reward`, `reward_terms`, `calls_left` and, of the last step, `step_rewards` and
-    `outcome`.
+    `tools/list` gives the functions that are now offered, `Finish` included; `tools/call` takes a step of the
+    environment, whose observation is the text of the result; the prompt `task` has the query. A failed step has
+    `isError`. The structured content has `status`, `provenance`, `reward`, `reward_terms`, `calls_left` and, of the
+    last step, `step_rewards` and `outcome`.
 
     Args:
         find: Session of a request, given its context. It raises `ValueError` for a request of no session.
         instructions: Instructions of the server.
         rewards: Place of rewards and outcome: in the structured content, which some hosts show to their model, or in
             `_meta` under `steptool/scores`.
+        notifies: Tell clients when a call has changed the functions, by `notifications/tools/list_changed`, which a
+            client of the protocol of 2026-07-28 gets by `subscriptions/listen`. The server has one session, and its
+            transport carries messages of the server.
     """
 
     def __init__(
@@ -132,14 +137,17 @@ class TaskServer:
         *,
         instructions: str | None = None,
         rewards: Literal["structured", "meta"] = "structured",
+        notifies: bool = False,
     ) -> None:
-        self._find, self._rewards = find, rewards
+        self._find, self._rewards, self._notifies = find, rewards, notifies
+        self._subscribers = InMemorySubscriptionBus()
         self.server: Server[Any] = Server(
             "steptool",
             version=package_version(),
             instructions=instructions,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
+            on_subscriptions_listen=ListenHandler(self._subscribers) if notifies else None,
             on_list_prompts=self._list_prompts,
             on_get_prompt=self._get_prompt,
         )
@@ -160,9 +168,14 @@ class TaskServer:
 
     async def _call_tool(self, context: Any, params: CallToolRequestParams) -> CallToolResult:
         session = self._find(context)
+        before = session.functions
         transition = await anyio.to_thread.run_sync(session.call, params.name, params.arguments or {})
         if transition is None:
             return result_of("The episode is over.", {"status": int(StatusCode.BAD_INPUT)}, is_error=True, meta={})
+        if self._notifies and session.functions != before:
+            # Each reaches the clients of one protocol: that of 2026-07-28, and those before it.
+            await self._subscribers.publish(ToolsListChanged())
+            await context.session.send_tool_list_changed()
         facts = {key: value for key, value in transition.info.items() if key != "trajectory"}
         facts |= {"reward": transition.reward, "terminated": transition.terminated, "truncated": transition.truncated}
         scores: dict[str, Any] = _plain({key: facts.pop(key) for key in _SCORES if key in facts})
@@ -177,10 +190,11 @@ class TaskServer:
 async def serve_stdio(session: EnvSession, rewards: Literal["structured", "meta"] = "structured") -> None:
     """Serve a session on standard input and output until the client closes them, then close it."""
     instructions = next((each["content"] for each in session.messages if each["role"] == "system"), None)
-    server = TaskServer(lambda _: session, instructions=instructions, rewards=rewards).server
+    server = TaskServer(lambda _: session, instructions=instructions, rewards=rewards, notifies=True).server
+    options = server.create_initialization_options(NotificationOptions(tools_changed=True))
     try:
         async with stdio_server() as (read, write):
-            await server.run(read, write, server.create_initialization_options())
+            await server.run(read, write, options)
     finally:
         session.close()
 

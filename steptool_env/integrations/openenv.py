@@ -4,7 +4,7 @@ Every WebSocket session has an episode of its own. Rewards, terms and the reward
 the observations; the task API gives the suite; a snapshot, given to `reset` as `injected_state`, continues an episode.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -73,8 +73,9 @@ class Session:
         self._env_id = env_id
         self._arguments = dict(arguments)
         self._split_argument, self._splits = _SPLITS.get(env_id, ("", ()))
-        self._env = make_text_env(env_id, self._arguments)
-        self._made = {self._env.suite.name: self._env}  # by split
+        self._default = make_text_env(env_id, self._arguments)
+        self._made = {self._default.suite.name: self._default}  # by split
+        self._env = self._default
         self.episode_id: str | None = None
 
     @property
@@ -94,20 +95,27 @@ class Session:
     ) -> tuple[str, dict[str, Any]]:
         """Start an episode, or continue the one of a snapshot. Return the prompt and its info.
 
+        Without `split` it is an episode of the session's own arguments, whatever the episodes before it. After an
+        error the running episode goes on. A snapshot has its task and its seeds, so that those given beside it have no
+        effect.
+
         Raises:
             ConfigurationError: An argument is invalid.
             DataError: The snapshot is damaged, or of another environment.
         """
-        self._env = self._of(split)
-        self.episode_id = episode_id
-        chosen = task if index is None else index
-        options = {"task": chosen, "episode_seed": episode_seed}
-        prompt, info = self._env.reset(seed=seed, options={key: v for key, v in options.items() if v is not None})
-        if injected_state is not None:
-            self._env.restore(injected_state.encode())
-            prompt, info = self._env.episode.prompt()
-            if self._env.episode.steps:
-                prompt = self._env.episode.steps[-1].observation
+        env = self._of(split)
+        if injected_state is None:
+            chosen = task if index is None else index
+            options = {"task": chosen, "episode_seed": episode_seed}
+            prompt, info = env.reset(seed=seed, options={key: v for key, v in options.items() if v is not None})
+        else:
+            env.restore(injected_state.encode())
+            prompt, info = env.episode.prompt()
+            if env.episode.steps:
+                prompt = env.episode.steps[-1].observation
+            functions = env.episode.functions  # those of the prompt, and what later turns have added
+            info |= {"functions": functions, "tools": [{"type": "function", "function": each} for each in functions]}
+        self._env, self.episode_id = env, episode_id  # only now: a refused reset raises above
         return prompt, info
 
     def step(self, text: str) -> tuple[Transition, dict[str, Any]]:
@@ -134,7 +142,7 @@ class Session:
 
     def list_splits(self) -> list[dict[str, str]]:
         """Return the splits with their types."""
-        names = self._splits or (self._env.suite.name,)
+        names = self._splits or (self._default.suite.name,)
         return [{"name": name, "type": _type_of(name)} for name in names]
 
     def num_tasks(self, split: str) -> int:
@@ -161,9 +169,9 @@ class Session:
 
     def _of(self, split: str | None) -> ToolEnv:
         if split is None:
-            return self._env
+            return self._default
         if split not in (*self._splits, *self._made):
-            known = ", ".join(self._splits or (self._env.suite.name,))
+            known = ", ".join(self._splits or (self._default.suite.name,))
             raise ConfigurationError(f"split={split!r}: must be one of {known}")
         if split not in self._made:
             self._made[split] = make_text_env(self._env_id, {**self._arguments, self._split_argument: split})
@@ -244,7 +252,7 @@ class _EpisodeTool(Tool):  # type: ignore[misc]
 
 
 class ToolsEnvironment(_Tasks, MCPEnvironment):  # type: ignore[misc]
-    """Environment of OpenEnv whose actions are MCP calls. Each reset offers the functions of its task, and `Finish`.
+    """Environment of OpenEnv whose actions are MCP calls. The tools are the functions that are now offered.
 
     A mistake of the model is the result of its call, as in the text environment: it costs a step and is scored.
     """
@@ -257,17 +265,21 @@ class ToolsEnvironment(_Tasks, MCPEnvironment):  # type: ignore[misc]
     def reset(self, seed: int | None = None, episode_id: str | None = None, **options: Any) -> TextObservation:
         """Start an episode; see `Session.reset` for the options. The text is the query."""
         _, info = self.session.reset(seed, episode_id, **options)
+        self._offer(info["functions"])
+        done = self.session.env.episode.over
+        return TextObservation(text=info["messages"][-1]["content"].strip(), done=done, metadata=info)
+
+    def _offer(self, functions: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the tools."""
         for name in self._offered:
             self.mcp_server.local_provider.remove_tool(name)
-        functions = {function["name"]: function for function in reversed(info["functions"])}
-        self._offered = list(functions)[::-1]
+        by_name = {function["name"]: function for function in reversed(functions)}  # the first one counts
+        self._offered = list(by_name)[::-1]
         for name in self._offered:
-            function = functions[name]
+            function = by_name[name]
             tool = _EpisodeTool(name=name, description=function["description"], parameters=function["parameters"])
             tool._call = self._take
             self.mcp_server.add_tool(tool)
-        done = self.session.env.episode.over
-        return TextObservation(text=info["messages"][-1]["content"].strip(), done=done, metadata=info)
 
     async def _async_handle_call_tool(
         self, action: CallToolAction, timeout_s: float | None = None
@@ -279,6 +291,8 @@ class ToolsEnvironment(_Tasks, MCPEnvironment):  # type: ignore[misc]
         """Take the step of a call."""
         text = self.session.env.config.format.render(name, arguments)
         last, metadata = self.session.step(text)
+        if "functions" in metadata:  # a turn begins
+            self._offer(metadata["functions"])
         result = CallToolResult(
             content=[TextContent(type="text", text=last.observation)],
             structured_content={"result": last.observation},

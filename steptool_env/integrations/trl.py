@@ -129,7 +129,8 @@ def toolworld_environment(
         arguments: Arguments of `gym.make`, such as `split`. They are JSON values.
 
     Raises:
-        ConfigurationError: An argument or a task is invalid, or a parameter's name cannot be one of Python.
+        ConfigurationError: An argument or a task is invalid, a parameter's name cannot be one of Python, or a later
+            turn of a task adds functions: TRL reads them before the episode, and to offer them earlier is another task.
     """
     if "format" in arguments:
         raise ConfigurationError(f"format={arguments['format']!r}: the chat template writes the calls; leave it out")
@@ -137,6 +138,12 @@ def toolworld_environment(
     env = make_text_env(env_id, given)
     environments = Environments()
     for row, functions in task_rows(env, tasks):
+        task = env.episode.task
+        if late := [spec.function_name for turn in task.turns for spec in turn.tools]:
+            raise ConfigurationError(
+                f"tasks: task {task.id!r} of {task.suite!r} offers {late[0]} in a later turn only, and TRL cannot add "
+                "tools during an episode; leave such tasks out, for BFCL with category='base' or 'miss_param'"
+            )
         factory = ToolSet(env_id, json.dumps(given), json.dumps(functions, ensure_ascii=False), get_reward)
         environments.setdefault(factory.name, factory)
         environments.rows.append({**row, "environment": factory.name})

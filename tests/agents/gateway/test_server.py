@@ -17,7 +17,7 @@ import pytest
 from agents.gateway.chat import OnTokens
 from agents.gateway.conversations import Prompt
 from agents.gateway.decoder import Generation
-from agents.gateway.episode import OVER, Event, HarnessEpisode, TurnRequest
+from agents.gateway.episode import OVER, Event, HarnessEpisode, StepRequest, TurnRequest
 from agents.gateway.gateway import Gateway
 from agents.gateway.harness import HarnessTask
 from agents.gateway.models import Models, ServedModel
@@ -25,10 +25,12 @@ from agents.gateway.protocol import ApiError, ChatRequest
 from agents.models.chat_template import Codec
 from agents.rollout.types import Sampled
 from steptool_env.episodes.episode import Transition
+from steptool_env.types import FINISH
 from tests.agents.bandit import bundle
 from tests.agents.gateway.serving import chat_bundle, served, serving
 from tests.agents.gateway.test_text_stream import Counting
 from tests.agents.gateway.tool_bandit import make_bandit
+from tests.steptool_env.toy_turns import DONE, FIRST, LAST, make_turns
 
 HELLO = {"role": "user", "content": "You can call functions."}
 LONG = 450
@@ -343,3 +345,24 @@ def test_an_episode_is_settled_when_nothing_reads_it_any_more() -> None:
         assert codec.done == ["encoded"]
         answer = chat.result()
         assert (answer.status_code, answer.json()["error"]["code"]) == (410, "episode_ended")
+
+
+def test_the_functions_of_a_later_turn_are_offered_from_its_start() -> None:
+    env = make_turns()
+
+    def step(event: StepRequest) -> None:
+        transition = env.step(event.action)
+        found.apply(event, transition)
+        event.future.set_result(transition)
+
+    def post(event: Event) -> None:
+        assert isinstance(event, StepRequest)
+        threading.Thread(target=step, args=(event,)).start()  # the episode is locked while it posts
+
+    found = HarnessEpisode(*env.reset(seed=0), chat_bundle().codec, 512, post)
+    task = HarnessTask(found, "http://127.0.0.1", "key")
+    for offered in (FIRST, FIRST, LAST):
+        assert [function["name"] for function in found.functions] == offered  # what its MCP server lists
+        assert [tool["function"]["name"] for tool in task.tools] == offered
+        task.call(FINISH, DONE)
+    assert task.done

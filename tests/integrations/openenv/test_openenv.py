@@ -18,16 +18,18 @@ pytest.importorskip("openenv.core", reason="needs openenv: pip install 'steptool
 
 from openenv.core.client_types import StepResult
 from openenv.core.env_client import EnvClient
-from openenv.core.env_server.mcp_types import CallToolAction
+from openenv.core.env_server.mcp_types import CallToolAction, ListToolsAction
 from openenv.core.generic_client import GenericEnvClient
 from openenv.core.mcp_client import MCPToolClient
 
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.env import ToolEnv
 from steptool_env.formats import make_format
-from steptool_env.integrations.openenv import EpisodeState, TextAction, TextObservation
+from steptool_env.integrations.openenv import EpisodeState, Session, TextAction, TextObservation, ToolsEnvironment
+from steptool_env.types import FINISH
 from tests.integrations.openenv.report import IMAGE, PACKAGE, REPORT, make_report, validate
 from tests.integrations.oracle import play
+from tests.steptool_env import toy_turns
 from toolserver.children import end
 
 ROOT = Path(__file__).parents[3]
@@ -184,6 +186,40 @@ def test_a_wrong_option_is_named(text_url: str) -> None:
             remote.reset(injected_state="{}")
 
 
+def test_a_split_holds_for_its_own_episode_alone(text_url: str) -> None:
+    env = local()
+    with GenericEnvClient(base_url=text_url).sync() as remote:
+        remote.reset(split="validation", index=1)
+        assert remote.reset(seed=1).observation["text"] == env.reset(seed=1)[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"split": "validation", "task": "nope"},
+        {"split": "validation", "injected_state": "{}"},
+        {"task": "nope"},
+        {"injected_state": "{}"},
+    ],
+)
+def test_a_refused_reset_leaves_the_running_episode(options: dict[str, str], text_url: str) -> None:
+    env = local()
+    first, *rest = oracle_texts(1)
+    env.reset(seed=0, options={"task": 1, "episode_seed": 5})
+    env.step(first)
+    with GenericEnvClient(base_url=text_url).sync() as remote:
+        remote.reset(seed=0, index=1, episode_seed=5, episode_id="kept")
+        remote.step({"text": first})
+        with pytest.raises(RuntimeError, match=r"nope|not a snapshot"):
+            remote.reset(episode_id="refused", **options)
+        assert remote.state()["episode_id"] == "kept"
+        for text in rest:
+            got = remote.step({"text": text})
+            assert (got.observation["text"], got.reward, got.done, got.observation["metadata"]) == expected_of(
+                env, text
+            )
+
+
 def test_the_tools_of_each_task_are_listed_called_and_scored(tools_url: str) -> None:
     env = local("openai")
     parse = make_format("openai").parse
@@ -215,6 +251,23 @@ def test_the_tools_of_each_task_are_listed_called_and_scored(tools_url: str) -> 
                 await remote.call_tool(listed[0][0])
 
     asyncio.run(session())
+
+
+def test_the_functions_of_a_later_turn_are_listed_from_its_start_and_after_a_snapshot() -> None:
+    def names(environment: ToolsEnvironment) -> list[str]:
+        return [tool.name for tool in environment.step(ListToolsAction()).tools]
+
+    arguments = {"format": "openai"}
+    played, resumed = (ToolsEnvironment(Session(toy_turns.ID, arguments)) for _ in range(2))
+    played.reset(seed=0, index=1)
+    for offered in (toy_turns.FIRST, toy_turns.FIRST, toy_turns.LAST):
+        assert names(played) == offered
+        first = resumed.reset(injected_state=played.state.snapshot)
+        assert [function["name"] for function in first.metadata["functions"]] == names(resumed) == offered
+        last = played.step(CallToolAction(tool_name=FINISH, arguments=toy_turns.DONE))
+    assert last.done
+    played.reset(seed=0, index=1)
+    assert names(played) == toy_turns.FIRST
 
 
 @pytest.mark.parametrize("kind", ["text", "tools"])

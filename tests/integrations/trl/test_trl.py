@@ -77,6 +77,11 @@ def tokenizer(environments: Environments) -> PreTrainedTokenizerFast:
     return made
 
 
+def test_tasks_that_add_functions_in_a_later_turn_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"task 'toy-0' of 'turns' offers say_it_for_echo in a later turn"):
+        toolworld_environment(1, env_id="tests.steptool_env.toy_turns:Toys/Turns-v0")
+
+
 MakeTrainer = Callable[..., Any]
 
 
