@@ -115,7 +115,7 @@ def run(options: Options) -> Result:
         name: [each for block in _blocks(options) for each in read_rounds(_file(options, name, block))]
         for name in policies
     }
-    return report(rounds, demonstrated(), options.samples)
+    return report(rounds, demonstrated(), options.samples, options.depths)
 
 
 def pass_at_k(samples: int, solved: int, k: int) -> float:
@@ -155,16 +155,25 @@ def demonstrated() -> set[Operations]:
     return found
 
 
-def report(rounds: Mapping[str, Sequence[Round]], shown: set[Operations], samples: int) -> Result:
+def report(
+    rounds: Mapping[str, Sequence[Round]], shown: set[Operations], samples: int, depths: Sequence[int]
+) -> Result:
     """Return pass@k of every policy, what it solves beyond the start, and its new sequences of operations."""
     tasks = rounds[_START][0].tasks
     ks = [1 << power for power in range(samples.bit_length()) if 1 << power <= samples]
     curves = {name: [pass_rate_at(k, played) for k in ks] for name, played in rounds.items()}
-    rows: list[Row] = [
-        {"policy": name, **{f"pass@{k} %": f"{100 * rate:.1f}" for k, rate in zip(ks, rates, strict=True)}}
-        for name, rates in curves.items()
-    ]
-    tables = {"pass@k": rows, "Beyond the start": [_beyond(name, rounds, shown) for name in rounds]}
+    share = -(-len(tasks) // len(depths))
+    by_depth = {depth: frozenset(tasks[place * share : (place + 1) * share]) for place, depth in enumerate(depths)}
+    tables: dict[str, Sequence[Row]] = {
+        "pass@k": [{"policy": name, **_cells(ks, rates)} for name, rates in curves.items()],
+        "pass@k by depth": [
+            {"depth": depth, "tasks": len(own), "policy": name, **_cells(ks, [pass_rate_at(k, some) for k in ks])}
+            for depth, own in by_depth.items()
+            for name, played in rounds.items()
+            if (some := [_of_tasks(each, own) for each in played])
+        ],
+        "Beyond the start": [_beyond(name, rounds, shown) for name in rounds],
+    }
     plotted = {name: Curve(ks, rates) for name, rates in curves.items()}
     figure = line_plot(plotted, "k, episodes of a task", "pass@k", percent=True, log_x=True)
     notes = [
@@ -177,6 +186,16 @@ def report(rounds: Mapping[str, Sequence[Round]], shown: set[Operations], sample
         "its consecutive operations are consecutive in none.",
     ]
     return Result("pass_at_k", "pass@k of the start and of trained policies", tables, notes, {"pass@k": figure})
+
+
+def _cells(ks: Sequence[int], rates: Sequence[float]) -> Row:
+    return {f"pass@{k} %": f"{100 * rate:.1f}" for k, rate in zip(ks, rates, strict=True)}
+
+
+def _of_tasks(played: Round, tasks: frozenset[str]) -> Round:
+    """Return the part of a round with these tasks."""
+    solved = {task: called for task, called in played.solved.items() if task in tasks}
+    return Round(played.panel, solved, [task for task in played.tasks if task in tasks])
 
 
 def _beyond(name: str, rounds: Mapping[str, Sequence[Round]], shown: set[Operations]) -> Row:

@@ -53,10 +53,16 @@ def test_solutions_beyond_the_start_and_their_operations_are_counted() -> None:
         "start": [Round("ab", {"a": ("x", "y")}, tasks), Round("ab", {"b": ("x",)}, tasks)],
         "trained": [Round("ab", {"a": ("x", "y")}, tasks), Round("ab", {"a": ("x", "y", "x"), "c": ("z",)}, tasks)],
     }
-    result = report(rounds, {("w", "x", "y"), ("y", "x")}, 2)
+    result = report(rounds, {("w", "x", "y"), ("y", "x")}, 2, (3, 4))
     start, trained = result.tables["pass@k"]
     assert (start["pass@1 %"], start["pass@2 %"]) == ("33.3", "66.7")
     assert (trained["pass@1 %"], trained["pass@2 %"]) == ("50.0", "66.7")
+    by_depth = [
+        (row["depth"], row["policy"], row["tasks"], row["pass@2 %"]) for row in result.tables["pass@k by depth"]
+    ]
+    assert by_depth == [
+        (3, "start", 2, "100.0"), (3, "trained", 2, "50.0"), (4, "start", 1, "0.0"), (4, "trained", 1, "100.0"),
+    ]  # fmt: skip
     beyond = result.tables["Beyond the start"][1]
     assert (beyond["of these never by the start"], beyond["solved by the start alone"]) == (1, 1)
     # ("x", "y", "x") and ("z",) are not a consecutive part of a demonstration; both pairs of the first are.
