@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(READY)
 
-setup: $(READY)  ## Install everything into .venv.
+setup: $(READY)  ## Install into .venv what demo, test and train need.
 
 demo: $(READY)  ## Run the demonstration (minutes).
 	$(BIN)/steptool demo
