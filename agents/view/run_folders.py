@@ -194,8 +194,9 @@ def _settings(plan: Mapping[str, Any], config: Mapping[str, Any], run: Mapping[s
     if env.get("reward") and "reward" not in args:
         args["reward"] = env["reward"]
     benchmark = benchmark_of_env(env_id)
-    reward = str(args.get("reward") or (benchmark.reward if benchmark else ""))
-    options = args.get("reward_options") or {}
+    scored = (run.get("settings") or {}).get("reward") or {}  # of `steptool score`, which names no environment
+    reward = str(args.get("reward") or scored.get("kind") or (benchmark.reward if benchmark else ""))
+    options = args.get("reward_options") or scored
     judge = str(options.get("judge") or (benchmark.judge if benchmark else "")) if reward in _JUDGED else ""
     split = str(args.get("split") or args.get("suite") or ", ".join(map(str, run.get("suites") or ())))
     held_out = str((env.get("eval_args") or {}).get("split") or "")

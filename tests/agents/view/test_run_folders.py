@@ -120,6 +120,24 @@ def test_an_evaluation(tmp_path: Path) -> None:
     assert (run.state, run.passed, run.episodes, run.panel) == ("finished", 0.4, 30, "beef")
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"kind": "steptool", "judge": "rules"}, ("steptool", "rules")),
+        ({"kind": "my_reward:Efficient", "judge": "world"}, ("my_reward:Efficient", "")),
+    ],
+)
+def test_a_scored_run_shows_what_it_was_scored_with(
+    settings: dict[str, str], expected: tuple[str, str], tmp_path: Path
+) -> None:
+    """The same episodes under several rewards differ by these columns alone."""
+    (tmp_path / "trajectories.jsonl").write_text("")
+    (tmp_path / "run.json").write_text(json.dumps({"episodes": "runs/mine", "settings": {"reward": settings}}))
+    (tmp_path / "metrics.json").write_text(json.dumps({"episodes": 30, "pass_rate": 0.4}))
+    run = only(tmp_path)
+    assert (run.reward, run.judge) == expected
+
+
 @pytest.mark.parametrize("text", ["[1, 2]", "{", '"x"', '{"config": []}', '{"config": {"env": 3}}'])
 def test_a_damaged_file_is_a_problem_of_its_run_alone(tmp_path: Path, text: str) -> None:
     training(tmp_path / "good", [100])
