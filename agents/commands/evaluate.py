@@ -10,6 +10,7 @@ from rich.console import Console
 
 from agents.base import Agent
 from agents.evaluation.evaluate import Evaluation, evaluate, settings_of
+from agents.evaluation.training_world import world_warning
 from agents.options import Words, read_options
 from agents.registry import make_agent
 from agents.reporting.console import EpisodeProgressBar
@@ -17,9 +18,6 @@ from agents.reporting.outputs import check_unused, write_outputs
 from steptool_env.errors import StepToolError, ToolTransportError
 from steptool_env.trajectories.trajectories import TrajectoryWriter
 from steptool_env.types import Trajectory
-
-_WORLD = ("level", "world_seed", "tools", "world_version")
-"""Arguments of ToolWorld that change the tools."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class Command:
         )
         check_unused(self.out)
         agent = make_agent(self.agent, run_seed=self.seed, **read_options("agent_args", self.agent_args))
-        if warning := world_warning(agent, evaluation):
+        if warning := world_warning(agent.name, getattr(agent, "trained_in", None), evaluation, "evaluated"):
             Console(stderr=True).print(warning, style="yellow", highlight=False, soft_wrap=True)
         played: list[Trajectory] = []
         try:
@@ -134,23 +132,3 @@ class Command:
 
             spec = AgentSpec(self.agent, read_options("agent_args", self.agent_args), self.seed)
             evaluate_on_cluster(" ".join(self.ray), evaluation, spec, on_episode, bar.expect)
-
-
-def world_warning(agent: Agent, evaluation: Evaluation) -> str:
-    """Return a warning for a policy that was trained in another world than that of `evaluation`, else an empty text."""
-    trained = getattr(agent, "trained_in", None)
-    if trained is None:
-        return ""
-    if trained.id != evaluation.env_id:
-        return f"Warning: {agent.name} was trained in {trained.id} and is evaluated in {evaluation.env_id}."
-    kept = {name: trained.arguments[name] for name in ("split", *_WORLD) if name in trained.arguments}
-    before, now = _world(Evaluation(trained.id, kept)), _world(evaluation)
-    changed = [f"{name}={now[name]} instead of {before[name]}" for name in before if before[name] != now[name]]
-    warning = f"Warning: {agent.name} is evaluated in another world than that of its training: {', '.join(changed)}."
-    return warning if changed else ""
-
-
-def _world(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the settings of the environment's tools; empty for other environments than ToolWorld."""
-    settings = settings_of(evaluation)["suite"]
-    return {name: settings[name] for name in _WORLD if name in settings}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agents.evaluation.policy_evaluation import PolicyEvaluation
     from agents.models.bundle import PolicyBundle
     from agents.rollout.engine import RolloutEngine
+    from agents.rollout.policy_agent import TrainingEnv
     from agents.training.trainer import OnIteration, OnlineTrainer
 
 
@@ -126,15 +127,23 @@ def _trainer(config: TrainConfig, resumed: Path | None, processes: Processes, st
     """Return the trainer of a run with all that it needs, which `stack` closes."""
     from agents.gateway.gateway import Gateway
     from agents.models.bundle import build_policy
+    from agents.models.checkpoint import load_config, resolve_checkpoint
     from agents.rollout.curriculum import open_training_pool
     from agents.rollout.engine import make_engine
+    from agents.rollout.policy_agent import training_env
     from agents.training.trainer import OnlineTrainer
 
     if processes.count > 1 and config.rollout.engine not in LOCAL_ENGINES:
         raise ConfigurationError(
             f"rollout.engine={config.rollout.engine} is for one process, for which all episodes are sampled"
         )
-    bundle = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
+    policy = replace(config.policy, device=processes.device)
+    if policy.checkpoint:
+        folder = resolve_checkpoint(policy.checkpoint)
+        if processes.main and resumed is None:
+            _warn_of_other_world(config, training_env(load_config(folder)))
+        policy = replace(policy, checkpoint=str(folder))
+    bundle = build_policy(policy, seed=config.seed)
     pool = stack.enter_context(closing(open_training_pool(config.env)))
     engine = stack.enter_context(closing(make_engine(config.rollout, bundle, config.sampling, Path(config.out))))
     evaluation = _evaluation(config, bundle, engine) if processes.main else None
@@ -150,6 +159,15 @@ def _trainer(config: TrainConfig, resumed: Path | None, processes: Processes, st
     if resumed is not None:
         trainer.resume(resumed)
     return trainer
+
+
+def _warn_of_other_world(config: TrainConfig, trained: TrainingEnv | None) -> None:
+    from agents.evaluation.evaluate import Evaluation
+    from agents.evaluation.training_world import world_warning
+
+    name = Path(config.policy.checkpoint).name
+    if warning := world_warning(name, trained, Evaluation(config.env.id, config.env.args), "trained further"):
+        Console(stderr=True).print(warning, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _initial_checkpoint(out: Path, *, resume: bool) -> Path | None:

@@ -153,7 +153,7 @@ class PolicyAgent(EngineAgent):
         context = min(bundle.context, int(config.get("policy", {}).get("context", 0)) or bundle.context)
         engine = make_sampler(replace(bundle, context=context), sampling, temperature, seed)
         super().__init__(engine, bundle.codec, Path(checkpoint).name)
-        self.trained_in = _training_env(config)
+        self.trained_in = training_env(config)
         counters = load_counters(folder)
         self.training = {"settings": config, "iteration": counters.iteration, "calls": counters.calls}
 
@@ -186,7 +186,7 @@ def in_double(bundle: PolicyBundle) -> PolicyBundle:
     return replace(bundle, policy=Policy(model, "none").eval())
 
 
-def _training_env(config: Mapping[str, Any]) -> TrainingEnv | None:
+def training_env(config: Mapping[str, Any]) -> TrainingEnv | None:
     """Return the environment in the stored settings of `steptool train` or `steptool sft`."""
     env = config.get("env", _TOOLWORLD)
     if isinstance(env, Mapping):

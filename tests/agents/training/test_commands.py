@@ -27,6 +27,14 @@ from toolserver.settings import MAX_BODY_BYTES
 SMALL = ["--episodes", "8", "--env.num-envs", "4", "--eval-episodes", "4", "--eval-every", "1"]
 
 
+def test_a_start_of_another_world_is_warned_of(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has learnt the names of other tools, and hardly solves a task."""
+    flags = ["--policy.checkpoint", str(start), "--sampling.max-action-tokens", "2", *SMALL, "--eval-every", "0"]
+    main(["train", "--calls", "8", *flags, "--env-args", *TASKS, "tools=5", "--out", str(tmp_path / "run")])
+    warning = f"Warning: {start.name} is trained further in another world than that of its training: tools=5 instead of"
+    assert warning in capsys.readouterr().err
+
+
 def test_a_run_is_trained_resumed_and_evaluated(
     start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -34,6 +42,7 @@ def test_a_run_is_trained_resumed_and_evaluated(
     flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "6", *SMALL]
     flags += ["--env-args", *TASKS, "--eval-args", "split=validation"]
     main(["train", "--calls", "16", *flags])
+    assert "Warning" not in capsys.readouterr().err
     main(["train", "--resume", "--out", str(out), "--calls", "32"])
     stored = [checkpoint.load_config(out / f"checkpoint-{i}") for i in (1, 2)]
     assert [s | {"calls": 0} for s in stored] == [stored[0] | {"calls": 0}] * 2
