@@ -7,15 +7,15 @@ from typing import Any, TypeVar, cast
 
 from steptool_env.errors import ChatError, ChatRefusedError, ChatUnreachableError, ConfigurationError
 from toolserver.cache import ResponseCache, canonical_key
-from toolserver.catalog.api_schema import Provenance, ToolCall, encode_body
+from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, encode_body
 from toolserver.resolvers.upstream import UnreachableError, UnusableResponseError, Upstream, UpstreamError
 
 T = TypeVar("T")
 Message = Mapping[str, Any]
 _DEFAULT_URL = "https://api.openai.com/v1"
 _CONNECT_SECONDS = 4.0
-_REFUSALS = frozenset({200, 400, 413, 422})
-"""HTTP statuses of a conversation that the endpoint refuses, or whose answer is unusable. Others are its failures."""
+_REFUSALS = frozenset({400, 413, 422})
+"""HTTP statuses of a conversation that the endpoint refuses. Others are its failures."""
 _SHOWN = 300  # characters of an endpoint's message
 
 
@@ -69,8 +69,9 @@ class ChatModel:
             options: Further fields of the request, such as `tools` and `temperature`.
 
         Raises:
-            ChatError: All attempts failed. The message has the endpoint's words, without the API key.
-            ChatRefusedError: The endpoint refuses the conversation, or no answer was usable.
+            ChatError: All attempts failed, or the answers were no completions. The message has the endpoint's words,
+                without the API key.
+            ChatRefusedError: The endpoint refuses the conversation, or `read` took none of the model's messages.
             ChatUnreachableError: The endpoint accepts no connection.
         """
         payload = {"model": self.model, "messages": list(messages), **options}
@@ -88,7 +89,8 @@ class ChatModel:
                 f"no chat model answers at {self._url}; start one, or give its address (base_url, OPENAI_BASE_URL)"
             ) from error
         except UpstreamError as error:
-            kind = ChatRefusedError if error.status in _REFUSALS else ChatError
+            is_refused = isinstance(error, _UnusableMessageError) or error.status in _REFUSALS
+            kind = ChatRefusedError if is_refused else ChatError
             raise kind(f"chat model {self.model!r}: {error}{self._words(error.body)}") from error
         if self._cache is not None:
             body = encode_body("", message)
@@ -125,8 +127,15 @@ class ChatModel:
         return f" It says: {text[:_SHOWN]}" if text else ""
 
 
+class _UnusableMessageError(UpstreamError):
+    """The endpoint gave a completion, and the reader does not take the model's message."""
+
+
 def _read(message: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> tuple[dict[str, Any], T]:
-    return message, read(message)
+    try:
+        return message, read(message)
+    except ValueError as error:
+        raise _UnusableMessageError(Outcome.UNAVAILABLE, f"The message is unusable: {error}") from error
 
 
 def _message(completion: Any) -> dict[str, Any]:
@@ -135,6 +144,6 @@ def _message(completion: Any) -> dict[str, Any]:
     except (KeyError, IndexError, TypeError):
         message = None
     if not isinstance(message, dict):
-        raise UnusableResponseError("the completion holds no message")
+        raise UnusableResponseError("it is no completion: choices[0].message is missing")
     usage = completion.get("usage")
     return {**message, "usage": usage} if isinstance(usage, dict) else message

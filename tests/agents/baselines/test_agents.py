@@ -319,6 +319,40 @@ def test_an_endpoint_that_fails_is_not_the_model_giving_up_and_its_words_are_kep
     assert (metrics["agent_errors"], metrics["transport_errors"], metrics["episodes"]) == (2, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("<html>Sign in</html>", "It says: <html>Sign in</html>"),
+        ({"choices": []}, 'choices.* It says: {"choices": \\[\\]}'),
+        ({"error": {"message": "out of credit"}}, "It says: out of credit"),
+    ],
+)
+def test_an_answer_that_is_no_completion_is_a_failure_of_the_endpoint(body: Any, said: str) -> None:
+    with chat_stub(lambda _: (200, body)) as stub:
+        (trajectory,) = play(OpenAIAgent("m", base_url=stub.url, retries=0), episodes=1, format="openai")
+    assert re.search(said, trajectory.metadata["agent_error"])
+    metrics = metrics_of([trajectory])
+    assert (metrics["agent_errors"], metrics["episodes"]) == (1, 0)
+
+
+def test_a_model_that_writes_nothing_takes_an_invalid_action() -> None:
+    with chat_stub(lambda _: {"role": "assistant", "content": None}) as stub:
+        (trajectory,) = play(OpenAIAgent("m", base_url=stub.url, retries=0), episodes=1, format="openai")
+    assert set(statuses(trajectory)) == {StatusCode.BAD_INPUT}
+    assert {step.action.text for step in trajectory.steps} == {""}
+    assert stub.requests[1]["messages"][-2] == {"role": "assistant", "content": ""}
+    assert metrics_of([trajectory])["episodes"] == 1
+
+
+def test_a_conversation_that_cannot_be_encoded_is_given_up_and_not_retried() -> None:
+    """JSON can escape half of a surrogate pair, and a request in UTF-8 cannot hold it."""
+    with chat_stub(lambda _: {"role": "assistant", "content": "\ud800"}) as stub:
+        (trajectory,) = play(OpenAIAgent("m", base_url=stub.url), episodes=1, format="openai")
+    assert statuses(trajectory) == [StatusCode.BAD_INPUT, StatusCode.GAVE_UP]
+    assert "cannot be encoded" in trajectory.steps[-1].action.thought
+    assert len(stub.requests) == 1
+
+
 def test_the_summary_names_the_endpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     turns = iter([(503, "[overloaded]"), *[calling(FINISH, return_type="give_up_and_restart")] * 3])
     with chat_stub(lambda _: next(turns)) as stub:
