@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+from steptool_env.client.urls import checked_url
 from steptool_env.errors import ChatError, ChatRefusedError, ChatUnreachableError, ConfigurationError
 from toolserver.cache import ResponseCache, canonical_key
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, encode_body
@@ -12,6 +13,7 @@ from toolserver.resolvers.upstream import UnreachableError, UnusableResponseErro
 
 T = TypeVar("T")
 Message = Mapping[str, Any]
+_URL_VARIABLE = "OPENAI_BASE_URL"
 _DEFAULT_URL = "https://api.openai.com/v1"
 _CONNECT_SECONDS = 4.0
 _REFUSALS = frozenset({400, 413, 422})
@@ -31,6 +33,9 @@ class ChatModel:
             accepts no connection is reported within 10 seconds, whatever `timeout` and `retries`.
         cache: Directory of a response cache, or its Redis URL, that keeps the usable messages: the same request is
             answered from it, without the endpoint. Their provenance there is `generated`, their source the endpoint.
+
+    Raises:
+        ConfigurationError: `model` is empty, or the endpoint is not an http(s) URL.
     """
 
     def __init__(
@@ -46,7 +51,9 @@ class ChatModel:
         if not model:
             raise ConfigurationError("the name of the chat model is empty: give the model's name at its endpoint")
         self.model = model
-        url = (base_url or os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL).rstrip("/") + "/chat/completions"
+        field = "base_url" if base_url else _URL_VARIABLE
+        address = base_url or os.environ.get(_URL_VARIABLE) or _DEFAULT_URL
+        url = checked_url(field, address, "http://127.0.0.1:8000/v1") + "/chat/completions"
         key = api_key or os.environ.get("OPENAI_API_KEY", "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._url, self._key = url, key

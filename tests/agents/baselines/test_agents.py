@@ -67,12 +67,21 @@ def test_agents_are_found_by_name_and_by_module() -> None:
         ("random", {"temperature": 1}, "temperature"),
         ("replay", {}, "path"),
         ("openai", {}, "openai:MODEL"),
+        ("openai:m", {"base_url": "127.0.0.1:1/v1"}, "base_url='127.0.0.1:1/v1': .*like http://127.0.0.1:8000/v1"),
+        ("openai:m", {"base_url": "localhost:1/v1"}, "base_url='localhost:1/v1': not an http.s. URL"),
+        ("openai:m", {"base_url": 8000}, "base_url=8000: .*like http://127.0.0.1:8000/v1"),
         ("tests.agents.baselines.test_agents:Nothing", {}, "cannot be loaded"),
     ],
 )
 def test_wrong_names_and_options_are_explained(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         make_agent(name, **options)
+
+
+def test_a_wrong_address_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "localhost:8000/v1")
+    with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL='localhost:8000/v1': not an http"):
+        make_agent("openai:m")
 
 
 @pytest.mark.parametrize("format_name", FORMAT_NAMES)
