@@ -21,7 +21,7 @@ from steptool_env.errors import ChatError, ConfigurationError, DataError
 from steptool_env.formats import FORMATS, make_format
 from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.trajectories.trajectories import write_trajectories
-from steptool_env.types import FINISH, Trajectory
+from steptool_env.types import FINISH, Task, Trajectory
 from tests.agents.toy_env import TOYS
 from tests.server_stub import calling, chat_stub
 from toolserver.catalog.api_schema import StatusCode
@@ -119,6 +119,13 @@ def test_random_copes_with_any_schema(properties: dict[str, Any], seed: int) -> 
     action = make_format("openai").parse(agent.act([7], [""], [info])[0])
     assert (action.name, action.error) == ("f", "")
     assert set(parameters["required"]) <= json.loads(action.arguments).keys() <= properties.keys()
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "there are s/0"), (4, "there are s/0, s/1, s/2 and 1 more")])
+def test_a_replay_names_the_tasks_that_it_has(count: int, said: str) -> None:
+    agent = ReplayAgent(Trajectory(Task(str(number), "s", "?", ()), (), (), True, False) for number in range(count))
+    with pytest.raises(DataError, match=f"of other/7; {said}$"):
+        agent.begin({"suite": "other", "task_id": "7", "messages": [{"role": "user", "content": ""}]})
 
 
 @pytest.mark.parametrize("format_name", FORMAT_NAMES)
