@@ -5,17 +5,19 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+from steptool_env.client.urls import checked_url
 from steptool_env.errors import ChatError, ChatRefusedError, ChatUnreachableError, ConfigurationError
 from toolserver.cache import ResponseCache, canonical_key
-from toolserver.catalog.api_schema import Provenance, ToolCall, encode_body
+from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, encode_body
 from toolserver.resolvers.upstream import UnreachableError, UnusableResponseError, Upstream, UpstreamError
 
 T = TypeVar("T")
 Message = Mapping[str, Any]
+_URL_VARIABLE = "OPENAI_BASE_URL"
 _DEFAULT_URL = "https://api.openai.com/v1"
 _CONNECT_SECONDS = 4.0
-_REFUSALS = frozenset({200, 400, 413, 422})
-"""HTTP statuses of a conversation that the endpoint refuses, or whose answer is unusable. Others are its failures."""
+_REFUSALS = frozenset({400, 413, 422})
+"""HTTP statuses of a conversation that the endpoint refuses. Others are its failures."""
 _SHOWN = 300  # characters of an endpoint's message
 
 
@@ -31,6 +33,9 @@ class ChatModel:
             accepts no connection is reported within 10 seconds, whatever `timeout` and `retries`.
         cache: Directory of a response cache, or its Redis URL, that keeps the usable messages: the same request is
             answered from it, without the endpoint. Their provenance there is `generated`, their source the endpoint.
+
+    Raises:
+        ConfigurationError: `model` is empty, or the endpoint is not an http(s) URL.
     """
 
     def __init__(
@@ -46,7 +51,9 @@ class ChatModel:
         if not model:
             raise ConfigurationError("the name of the chat model is empty: give the model's name at its endpoint")
         self.model = model
-        url = (base_url or os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL).rstrip("/") + "/chat/completions"
+        field = "base_url" if base_url else _URL_VARIABLE
+        address = base_url or os.environ.get(_URL_VARIABLE) or _DEFAULT_URL
+        url = checked_url(field, address, "http://127.0.0.1:8000/v1") + "/chat/completions"
         key = api_key or os.environ.get("OPENAI_API_KEY", "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._url, self._key = url, key
@@ -69,8 +76,9 @@ class ChatModel:
             options: Further fields of the request, such as `tools` and `temperature`.
 
         Raises:
-            ChatError: All attempts failed. The message has the endpoint's words, without the API key.
-            ChatRefusedError: The endpoint refuses the conversation, or no answer was usable.
+            ChatError: All attempts failed, or the answers were no completions. The message has the endpoint's words,
+                without the API key.
+            ChatRefusedError: The endpoint refuses the conversation, or `read` took none of the model's messages.
             ChatUnreachableError: The endpoint accepts no connection.
         """
         payload = {"model": self.model, "messages": list(messages), **options}
@@ -88,7 +96,8 @@ class ChatModel:
                 f"no chat model answers at {self._url}; start one, or give its address (base_url, OPENAI_BASE_URL)"
             ) from error
         except UpstreamError as error:
-            kind = ChatRefusedError if error.status in _REFUSALS else ChatError
+            is_refused = isinstance(error, _UnusableMessageError) or error.status in _REFUSALS
+            kind = ChatRefusedError if is_refused else ChatError
             raise kind(f"chat model {self.model!r}: {error}{self._words(error.body)}") from error
         if self._cache is not None:
             body = encode_body("", message)
@@ -125,8 +134,15 @@ class ChatModel:
         return f" It says: {text[:_SHOWN]}" if text else ""
 
 
+class _UnusableMessageError(UpstreamError):
+    """The endpoint gave a completion, and the reader does not take the model's message."""
+
+
 def _read(message: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> tuple[dict[str, Any], T]:
-    return message, read(message)
+    try:
+        return message, read(message)
+    except ValueError as error:
+        raise _UnusableMessageError(Outcome.UNAVAILABLE, f"The message is unusable: {error}") from error
 
 
 def _message(completion: Any) -> dict[str, Any]:
@@ -135,6 +151,6 @@ def _message(completion: Any) -> dict[str, Any]:
     except (KeyError, IndexError, TypeError):
         message = None
     if not isinstance(message, dict):
-        raise UnusableResponseError("the completion holds no message")
+        raise UnusableResponseError("it is no completion: choices[0].message is missing")
     usage = completion.get("usage")
     return {**message, "usage": usage} if isinstance(usage, dict) else message

@@ -77,7 +77,8 @@ def json_stub(answer: Callable[[dict[str, Any]], Any], path: str) -> Iterator[St
             status, content = (
                 reply if isinstance(reply, tuple) else (reply, "") if isinstance(reply, int) else (200, reply)
             )
-            text = content if status != 200 and isinstance(content, str) else json.dumps(content)
+            is_text = isinstance(reply, int | tuple) and isinstance(content, str)
+            text = content if is_text else json.dumps(content)
             self.reply(status, text.encode())
 
     with running(Handler) as server:

@@ -13,6 +13,7 @@ from steptool_env.formats import Format, make_format
 from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.types import FINISH, GIVE_UP, Trajectory
 
+_LISTED = 3  # tasks that a message names
 _START = -1  # parent of the first calls of a search
 
 
@@ -55,8 +56,9 @@ class ReplayAgent(EpisodeAgent[_Episode]):
         key = (info["suite"], info["task_id"])
         recorded = self._recorded.get(key) or self._of_another_set(info)
         if recorded is None:
-            known = ", ".join(f"{suite}/{task}" for suite, task in list(self._recorded)[:3])
-            raise DataError(f"{self.name}: no recorded episode of {'/'.join(key)}; there are {known}, ...")
+            known = ["/".join(each) for each in self._recorded]
+            listed = ", ".join(known[:_LISTED]) + (f" and {more} more" if (more := len(known) - _LISTED) > 0 else "")
+            raise DataError(f"{self.name}: no recorded episode of {'/'.join(key)}; there are {listed or 'none'}")
         return _Episode(recorded, make_format(info["format"]))
 
     def decide(self, episode: _Episode, observation: str, info: Info) -> str:  # noqa: ARG002

@@ -89,9 +89,10 @@ class OpenAIAgent:
     the first tool call of a message is the action. Function names that endpoints refuse are sent as aliases
     (`FunctionNames`). In `react` the model reads and writes plain text.
 
-    A conversation that the endpoint refuses (HTTP 400, 413, 422, e.g. for its length), or in which the model writes
-    nothing usable, ends by giving up and counts as unsolved. One that the endpoint fails to answer within the retries
-    (other statuses, timeouts) is an `AgentFailure` and does not count. More than `max_failures` of both, or an
+    A conversation that the endpoint refuses (HTTP 400, 413, 422, e.g. for its length), or in which the model's call
+    names no function, ends by giving up and counts as unsolved. A message without text and tool call is an empty,
+    hence invalid action. A conversation that the endpoint fails to answer within the retries (other statuses, timeouts,
+    an answer that is no completion) is an `AgentFailure` and does not count. More than `max_failures` of both, or an
     unreachable endpoint, end the run.
 
     Args:
@@ -242,14 +243,16 @@ def _counted(message: Mapping[str, Any], episode: _Episode) -> _Message:
 def _first_call(message: Mapping[str, Any]) -> _Message:
     """Return the message with its text and at most one tool call. Raises `ValueError` for an unusable message."""
     content, calls = message.get("content"), message.get("tool_calls")
-    kept: _Message = {"role": "assistant", "content": content if isinstance(content, str) else None}
+    if content is not None and not isinstance(content, str):
+        raise ValueError(f"the content is of type {type(content).__name__}, not text")
+    kept: _Message = {"role": "assistant", "content": content}
     if isinstance(calls, list) and calls:
         function = calls[0].get("function") if isinstance(calls[0], dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise ValueError("the tool call names no function")
         kept["tool_calls"] = [calls[0]]
-    elif kept["content"] is None:
-        raise ValueError("the message has neither text nor a tool call")
+    elif content is None:  # the model wrote nothing; endpoints refuse a message without both when it is sent back
+        kept["content"] = ""
     return kept
 
 

@@ -22,6 +22,14 @@ from steptool_env.types import Trajectory
 
 _LINES: dict[str, Callable[[Trajectory], dict[str, Any]]] = {"openai": openai_record, "sharegpt": sharegpt_record}
 
+_NEXT = {
+    "inspect": "inspect view --log-dir {}",
+    "openai": "give {}/episodes.jsonl to OpenAI's fine-tuning, or to a trainer that reads its chat format",
+    "sharegpt": "give {}/episodes.jsonl to a trainer that reads ShareGPT's conversations",
+    "toolbench": "give {}/model_predictions_converted to ToolEval's evaluators",
+}
+"""Use of the files by their layout; `{}` is the output folder."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -58,9 +66,8 @@ class Command:
         written = write(episodes)
         for path, count in written.items():
             Console().print(f"wrote {path} ({count} episodes)", highlight=False, soft_wrap=True, markup=False)
-        if self.to == "inspect":
-            line = f"next: inspect view --log-dir {shlex.quote(str(self.out))}"
-            Console().print(line, highlight=False, soft_wrap=True, markup=False)
+        line = f"next: {_NEXT[self.to].format(shlex.quote(str(self.out)))}"
+        Console().print(line, highlight=False, soft_wrap=True, markup=False)
         return {"episodes": len(episodes), "wrote": list(written)}
 
     def _toolbench(self, episodes: Sequence[Trajectory]) -> dict[Path, int]:

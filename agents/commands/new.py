@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import tyro
@@ -19,6 +20,8 @@ _FILES = {
     "train.yaml": "train.yaml",
 }
 """Files of a project and their names in the package `agents.project`."""
+
+_TEST = "python -m pytest; README.md has the other commands"
 
 
 @dataclass(frozen=True)
@@ -40,5 +43,5 @@ class Command:
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, source in _FILES.items():
             (self.folder / name).write_bytes((files("agents.project") / source).read_bytes())
-        print_written(Console(), self.folder, f"cd {self.folder} && python -m pytest; README.md has the other commands")
+        print_written(Console(), self.folder, f"cd {quote(str(self.folder))} && {_TEST}")
         return {"out": self.folder, "files": list(_FILES)}

@@ -68,7 +68,8 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         entry = error.errors()[0]
-        where = ".".join(str(part) for part in entry["loc"][1:])
+        is_unreadable = entry["type"] == "json_invalid"  # its place is a position, not a field
+        where = "" if is_unreadable else ".".join(str(part) for part in entry["loc"][1:])
         return JSONResponse(error_body(_explained(where, entry), where or None), 400)
 
 
@@ -89,6 +90,8 @@ _REMEDIES = {
 
 
 def _explained(where: str, entry: Any) -> str:
+    if entry["type"] == "json_invalid":
+        return f"the body is not JSON: {entry['ctx']['error']} at character {entry['loc'][-1]}; send a JSON object"
     if entry["type"] == "missing":
         return f"{where}: this field is required"
     remedy = _REMEDIES.get(entry["type"], entry["msg"]).format(**entry.get("ctx") or {"expected": ""})

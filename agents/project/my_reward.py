@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from steptool_env.errors import ConfigurationError
+from steptool_env.options import is_number
 from steptool_env.rewards import EpisodeScorer, StepReward, make_reward
 from steptool_env.types import Step, Task
 
@@ -11,8 +12,8 @@ class MyReward:
     """Creates the scorer of an episode. Arguments are the keys of `reward_options`."""
 
     def __init__(self, call_cost: float = 0.01) -> None:
-        if call_cost < 0:
-            raise ConfigurationError(f"call_cost={call_cost!r}: must be at least 0")
+        if not is_number(call_cost, 0):
+            raise ConfigurationError(f"call_cost={call_cost!r}: must be a number of at least 0")
         self.call_cost = call_cost
         self._progress = make_reward("progress")
 

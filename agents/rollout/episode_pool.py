@@ -166,7 +166,9 @@ def make_env(env_id: str, arguments: Mapping[str, Any], field: str = "env") -> T
         known = ", ".join(sorted(name for name in gym.registry if name.startswith("StepTool/")))
         raise ConfigurationError(f"{field}={env_id}: it is not registered ({error}); there are {known}") from error
     except TypeError as error:
-        raise ConfigurationError(f"{field}={env_id}: it does not take these arguments: {error}") from error
+        raise ConfigurationError(
+            f"{field}={env_id}: it cannot be made with these arguments: {error}; check their names and values"
+        ) from error
 
 
 def make_pool(make: Callable[[], TextEnv], slots: int, first: TextEnv | None = None) -> EpisodePool:

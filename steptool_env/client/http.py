@@ -11,11 +11,11 @@ from functools import partial
 from math import inf
 from typing import Any
 
-import httpx
 import orjson
 
 from steptool_env.client.retries import API_KEY_VARIABLE, OK, UNAUTHORIZED, Retries, TooLargeError, complaint
 from steptool_env.client.transport import MakeTransport, Reply, TransportError, make_transport
+from steptool_env.client.urls import checked_url
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.suites.server_match import ServedSuite
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
@@ -66,7 +66,7 @@ class HttpToolClient:
         sleep: Callable[[float], None] = time.sleep,
         transport: MakeTransport = make_transport,
     ) -> None:
-        self.url = _checked(url)
+        self.url = checked_url("server_url", url, "http://127.0.0.1:8000")
         self.timeout = timeout
         self.max_batch = max_batch
         self._suite = suite
@@ -170,16 +170,6 @@ class HttpToolClient:
         self._forget_server()
         self._verifying = threading.Lock()
         self._transport = self._make_transport(self.url, _key_header(), self.timeout)
-
-
-def _checked(url: str) -> str:
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise ConfigurationError(f"server_url={url!r}: {error}; write it like http://127.0.0.1:8000") from error
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ConfigurationError(f"server_url={url!r}: not an http(s) URL; write it like http://127.0.0.1:8000")
-    return url.rstrip("/")
 
 
 def _key_header() -> dict[str, str]:

@@ -50,7 +50,8 @@ class StableToolBenchEnv(ToolEnv):
             `G3_instruction`; or `all`, those of the six that are there, one after the other.
         data: Folder with `solvable_queries/test_instruction/<suite>.json` and `server/`, which holds StableToolBench's
             `tools/` and `tool_response_cache/`. The sample is used without `data`, `queries` and `cache`.
-        queries: Query file or folder of query files, instead of those in `data`.
+        queries: Query file, folder of query files, or `solvable_queries/`, which has them in `test_instruction/`;
+            instead of those in `data`.
         cache: Directory written by `toolserver import`, instead of the recordings in `data`.
         miss: Handling of a call that was not recorded, in process: `strict` (an error) or `synthetic`.
         faults: Injected faults: `none`, `mild` or `harsh`.

@@ -1,8 +1,10 @@
 """Potential-based reward shaping: early reward for progress that keeps the optimal policy."""
 
 from collections.abc import Mapping
+from math import inf
 
 from steptool_env.errors import ConfigurationError
+from steptool_env.options import is_number
 from steptool_env.rewards.base import EpisodeScorer, StepReward
 from steptool_env.rewards.graded import start_grading
 from steptool_env.types import Step, Task
@@ -20,12 +22,14 @@ class PotentialReward:
         scale: Potential when all needed calls are done.
 
     Raises:
-        ConfigurationError: `gamma` is out of range.
+        ConfigurationError: An option is no number, or `gamma` is out of range.
     """
 
     def __init__(self, gamma: float = 1.0, scale: float = 1.0) -> None:
-        if not 0 < gamma <= 1:
-            raise ConfigurationError(f"gamma={gamma!r}: must be above 0 and at most 1")
+        if not is_number(gamma, 0, 1) or gamma == 0:
+            raise ConfigurationError(f"gamma={gamma!r}: must be a number above 0 and at most 1")
+        if not is_number(scale, -inf):
+            raise ConfigurationError(f"scale={scale!r}: must be a finite number")
         self.gamma = gamma
         self.scale = scale
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from steptool_env.errors import ConfigurationError
+from steptool_env.options import is_number
 from steptool_env.rewards.base import EpisodeScorer, StepReward
 from steptool_env.rewards.graded import start_grading
 from steptool_env.types import Step, Task
@@ -27,10 +28,10 @@ class ProgressReward:
     """
 
     def __init__(self, share: float = 0.5, cost: float = 0.02) -> None:
-        if not 0 <= share <= 1:
+        if not is_number(share, 0, 1):
             raise ConfigurationError(f"share={share!r}: must be a number from 0 to 1")
-        if cost < 0:
-            raise ConfigurationError(f"cost={cost!r}: must be at least 0")
+        if not is_number(cost, 0):
+            raise ConfigurationError(f"cost={cost!r}: must be a number of at least 0")
         self.share = share
         self.cost = cost
 

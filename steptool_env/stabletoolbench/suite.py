@@ -59,7 +59,8 @@ class StableToolBenchSuite(ListedSuite):
         name: Query set, e.g. `G1_instruction`; or `all`: those of the six sets that are there, each task
             under the name of its set. An id that two sets have gets its set's name before it there.
         data: Folder with the data. Its recordings are imported once into the user's cache directory.
-        queries: Query file or folder of `<set>.json` files, instead of those in `data`.
+        queries: Query file, folder of `<set>.json` files, or folder of such a `test_instruction/`, instead of those in
+            `data`.
         cache: Directory written by `toolserver import`, instead of the recordings in `data`.
         miss: Handling of a call that is not recorded: `strict` (an error) or `synthetic`.
         faults: Injected faults: `none`, `mild` or `harsh`.
@@ -174,7 +175,7 @@ def _query_file(name: str, data: str | Path | None, queries: str | Path | None) 
         raise ConfigurationError(f"queries: cache= alone has no tasks; give queries= with it\n{_FULL_DATA}")
     if queries is None and not Path(str(data)).is_dir():
         raise ConfigurationError(f"data={str(data)!r}: no such folder\n{_FULL_DATA}")
-    place = Path(queries) if queries is not None else Path(str(data)) / _QUERIES
+    place = _query_place(data, queries)
     file = place / f"{name}.json" if place.is_dir() else place
     if file.is_file():
         return file
@@ -183,9 +184,16 @@ def _query_file(name: str, data: str | Path | None, queries: str | Path | None) 
     raise ConfigurationError(f"suite={name!r}: there is no {file}; {there}\n{_FULL_DATA}")
 
 
+def _query_place(data: str | Path | None, queries: str | Path | None) -> Path:
+    """Return the query file or folder. StableToolBench's `solvable_queries/` has the files one level below."""
+    place = Path(queries) if queries is not None else Path(str(data)) / _QUERIES
+    below = place / _QUERIES.name
+    return below if below.is_dir() and not any(place.glob("*.json")) else place
+
+
 def _all_files(data: str | Path | None, queries: str | Path | None) -> dict[str, Path]:
     """Return the query files of the sets that are there, by set, in the order of `SETS`."""
-    place = Path(str(queries)) if queries is not None else Path(str(data)) / _QUERIES
+    place = _query_place(data, queries)
     found = {name: place / f"{name}.json" for name in SETS if (place / f"{name}.json").is_file()}
     if not found:
         raise ConfigurationError(f"suite='{ALL}': {place} has no query set ({', '.join(SETS)})\n{_FULL_DATA}")

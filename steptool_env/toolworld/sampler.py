@@ -7,6 +7,7 @@ from dataclasses import replace
 from threading import Lock
 from typing import NamedTuple
 
+from steptool_env.options import is_number
 from steptool_env.toolworld.planning import splits
 from steptool_env.toolworld.planning.call_chains import MAX_DEPTH, CallChains
 from steptool_env.toolworld.planning.columns import Columns
@@ -63,8 +64,8 @@ class TaskSampler:
         unsolvable: float = UNSOLVABLE,
         depths: Mapping[int, float] | None = None,
     ) -> None:
-        if not 0 <= unsolvable <= 1:
-            raise ConfigurationError(f"unsolvable: {unsolvable} is not a share; use a number from 0 to 1")
+        if not is_number(unsolvable, 0, 1):
+            raise ConfigurationError(f"unsolvable: {unsolvable!r} is not a share; use a number from 0 to 1")
         self.vendors = vendors
         self.world = vendors.world
         self.split: splits.Split = splits.split_of(split)

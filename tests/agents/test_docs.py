@@ -65,7 +65,7 @@ def tasks_of(command: Any) -> Evaluation | None:
     """The tasks that a command plays or demonstrates; `None` for others, and for data that is not shipped."""
     if isinstance(command, evaluate.Command):
         arguments = read_options("env_args", command.env_args)
-        return None if "data" in arguments else Evaluation(command.env, arguments, command.episodes)
+        return None if {"data", "queries"} & arguments.keys() else Evaluation(command.env, arguments, command.episodes)
     settings = getattr(command, "settings", None)
     if isinstance(command, sft.Command):
         return Evaluation(settings.env, settings.env_args, settings.episodes) if settings.episodes else None

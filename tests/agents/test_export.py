@@ -119,6 +119,23 @@ def test_openai_lines_have_calls_with_answers_and_names_that_its_api_takes(searc
         assert record["messages"][-1]["role"] == "assistant"
 
 
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("openai", "episodes.jsonl"),
+        ("sharegpt", "episodes.jsonl"),
+        ("toolbench", "model_predictions_converted"),
+    ],
+)
+def test_the_last_line_says_what_the_files_are_for(
+    kind: str, place: str, searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = export(kind, searched, tmp_path / "out of it")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"next: give '{out}'/{place} to ")
+    assert (out / place).exists()
+
+
 def test_sharegpt_turns_alternate_and_solved_episodes_can_be_chosen(searched: Path, tmp_path: Path) -> None:
     lines = (export("sharegpt", searched, tmp_path / "all") / "episodes.jsonl").read_text().splitlines()
     for line in lines:

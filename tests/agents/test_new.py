@@ -34,6 +34,14 @@ def test_the_tests_of_a_new_project_pass(project: Path) -> None:
     run(project, "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(project))
 
 
+def test_the_next_command_quotes_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["new", "my project!"])
+    assert "next: cd 'my project!' && python -m pytest;" in capsys.readouterr().out
+
+
 def test_a_folder_that_holds_something_is_left_alone(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path.name: path.read_bytes() for path in project.iterdir()}
     with pytest.raises(SystemExit, match="2"):

@@ -106,6 +106,32 @@ def test_an_import_that_stores_nothing_leaves_no_interrupted_one(
     assert run("verify", "--cache", cache) == 0
 
 
+@pytest.mark.parametrize("content", [{"some": "thing"}, [{"query": 1}], "{"])
+def test_a_folder_without_anything_to_import_is_an_error_and_leaves_no_cache(
+    content: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_json(tmp_path / "wrong" / "notes.json", content)
+    assert run("import", "stabletoolbench", tmp_path / "wrong", "--cache", tmp_path / "new" / "cache") == 2
+    expected = "a folder with tools/, tool_response_cache/, query files or judged runs is needed"
+    assert f"error: {tmp_path / 'wrong'}: holds no API and no recorded call; {expected}" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_cut_archive_leaves_no_cache(cache: Path, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.zst", tmp_path / "cut.zst"
+    assert run("export", "archive", whole, "--cache", cache) == 0
+    cut.write_bytes(whole.read_bytes()[:200])
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty"):
+        assert run("import", "archive", cut, "--cache", tmp_path / name) == 2
+    assert not (tmp_path / "new").exists()
+    assert not list((tmp_path / "empty").iterdir())
+    assert run("import", "archive", cut, "--cache", whole) == 2  # a file in the place of the cache
+    assert whole.is_file()
+    assert run("import", "archive", cut, "--cache", cache) == 2
+    assert run("verify", "--cache", cache) == 0
+
+
 def test_a_catalog_of_an_earlier_version_is_read_and_written(cache: Path, folder: Path) -> None:
     with sqlite3.connect(cache / "catalog.db") as connection:
         connection.execute("DROP TABLE imports")

@@ -1,7 +1,7 @@
 """`toolserver import stabletoolbench`, `complexfuncbench` and `archive`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,14 @@ from tyro.conf import Positional
 
 from toolserver.cache import OnConflict, ResponseCache
 from toolserver.cache.archive import import_archive
-from toolserver.cache.catalog_store import begin_import, finish_import, load_catalog, save_catalog
+from toolserver.cache.catalog_store import begin_import, finish_import, load_catalog, save_catalog, unfinished_imports
+from toolserver.cache.redis_url import is_redis
 from toolserver.commands.output import CachePlace, complain, say, say_counts, say_next, show_progress
 from toolserver.complexfuncbench import find_data, import_recordings, read_apis, read_tasks
 from toolserver.console import Result
 from toolserver.errors import DataError
 from toolserver.stabletoolbench import import_folder
+from toolserver.stabletoolbench.sources import EXPECTED
 
 
 def stabletoolbench(
@@ -25,7 +27,7 @@ def stabletoolbench(
     Example: `toolserver import stabletoolbench StableToolBench/server --cache data/cache`
 
     Entries that cannot be read are listed with file, key and reason; the rest is imported. A repeated import changes
-    nothing.
+    nothing. A folder without an API and a recorded call is an error.
 
     Args:
         directory: Folder with any of tools/, tool_response_cache/, query files and judged runs, at any depth.
@@ -34,10 +36,14 @@ def stabletoolbench(
         on_conflict: Policy for a call that has another answer already.
     """
     catalog = load_catalog(cache)
-    with ResponseCache(cache, memory_entries=0) as responses, _noted(cache, responses, directory):
+    with _importing(cache, directory) as responses:
         report = import_folder(
             directory, responses, catalog, strict=strict, on_conflict=on_conflict, progress=show_progress
         )
+        if not (report.apis or report.calls):
+            for problem in report.problems:
+                complain(str(problem))
+            raise DataError(f"{directory}: holds no API and no recorded call; {EXPECTED}")
         save_catalog(catalog, cache)
     say_counts("Files", report.files)
     say_counts("APIs", report.apis)
@@ -66,7 +72,7 @@ def complexfuncbench(directory: Positional[Path | None] = None, /, *, cache: Cac
     """
     folder = find_data(directory)
     catalog = load_catalog(cache)
-    with ResponseCache(cache, memory_entries=0) as responses, _noted(cache, responses, folder):
+    with _importing(cache, folder) as responses:
         report = import_recordings(read_tasks(folder), read_apis(folder), responses, catalog)
         save_catalog(catalog, cache)
     say_counts("APIs", report.apis)
@@ -80,7 +86,7 @@ def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConf
 
     Example: `toolserver import archive recordings.jsonl.zst --cache data/cache`
 
-    A damaged file is rejected before anything is imported.
+    A damaged file is rejected before anything is imported, and leaves no cache.
 
     Args:
         file: The archive.
@@ -88,7 +94,7 @@ def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConf
         on_conflict: Policy for a call that has another answer already.
     """
     catalog = load_catalog(cache)
-    with ResponseCache(cache, memory_entries=0) as responses, _noted(cache, responses, file):
+    with _importing(cache, file) as responses:
         report = import_archive(file, responses, catalog, on_conflict=on_conflict)
         save_catalog(catalog, cache)
     say_counts("APIs", report.apis)
@@ -97,17 +103,45 @@ def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConf
 
 
 @contextmanager
-def _noted(cache: CachePlace, responses: ResponseCache, source: Path) -> Iterator[None]:
-    """Note in the cache that an import is at work, so that an interrupted one is noticed."""
+def _importing(cache: CachePlace, source: Path) -> Iterator[ResponseCache]:
+    """Open the cache, and note in it that an import is at work, so that an interrupted one is noticed.
+
+    A `DataError` before anything was imported removes the note, and the directory's files if it was new or empty.
+    """
     name = str(source.absolute()).encode(errors="backslashreplace").decode()
-    entries, is_new = len(responses), begin_import(cache, name)
+    place = None if is_redis(cache) else Path(cache)
+    made = [folder for folder in (place, *place.parents) if not folder.exists()] if place else []
+    is_empty = place is not None and (bool(made) or (place.is_dir() and not any(place.iterdir())))
+    is_rejected = False
     try:
-        yield
-    except DataError:
-        if is_new and len(responses) == entries:  # nothing was imported
+        with ResponseCache(cache, memory_entries=0) as responses:
+            entries, is_new = len(responses), begin_import(cache, name)
+            try:
+                yield responses
+            except DataError:
+                is_rejected = is_new and len(responses) == entries
+                if is_rejected:
+                    finish_import(cache, name)
+                raise
             finish_import(cache, name)
+    except DataError:
+        if place and is_rejected and is_empty and _is_unused(cache):
+            _remove(place, made)
         raise
-    finish_import(cache, name)
+
+
+def _is_unused(cache: CachePlace) -> bool:
+    """Return True if no other process has begun to fill the cache."""
+    return not unfinished_imports(cache) and not len(load_catalog(cache))
+
+
+def _remove(place: Path, made: Sequence[Path]) -> None:
+    """Remove the files of a cache, and the folders that were made for it, unless they hold something else."""
+    for file in place.iterdir():
+        file.unlink()
+    with suppress(OSError):
+        for folder in made:
+            folder.rmdir()
 
 
 def _written(place: str, counts: Mapping[str, Any], problems: Sequence[str] = ()) -> Result:

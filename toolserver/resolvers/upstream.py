@@ -13,6 +13,7 @@ from toolserver.resolvers.base import refuse
 
 T = TypeVar("T")
 
+_OK, _BAD_REQUEST = 200, 400
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -26,8 +27,9 @@ class UpstreamError(Exception):
     Attributes:
         outcome: `TIMEOUT` or `UNAVAILABLE`.
         retries: Number of retries allowed.
-        status: HTTP status of the refusal; 200 for an unusable answer, 0 without an answer.
-        body: Body of the refusal. It may hold secrets, and is not part of the message.
+        status: HTTP status of the answer; 200 for an unusable one, 0 without one, 400 for a request that cannot be
+            encoded.
+        body: Body of the answer. It may hold secrets, and is not part of the message.
     """
 
     def __init__(
@@ -85,7 +87,8 @@ class Upstream:
     def fetch(self, payload: Mapping[str, Any], read: Callable[[Any], T]) -> T:
         """Post `payload` and `read` the parsed answer.
 
-        `read` raises `UnusableResponseError` for an answer of the wrong form.
+        `read` raises `UnusableResponseError` for an answer of the wrong form. An `UpstreamError` that it raises itself
+        is retried in the same way, and comes back unchanged.
 
         Raises:
             UpstreamError: No attempt succeeded. The message has the reason and no secret.
@@ -105,9 +108,16 @@ class Upstream:
     def _post(self, payload: Mapping[str, Any], read: Callable[[Any], T]) -> T:
         """One attempt of `fetch`."""
         try:
-            response = self._client.post(self._url, json=payload)
+            request = self._client.build_request("POST", self._url, json=payload)
+        except ValueError as error:  # such as a lone surrogate
+            message = f"The request cannot be encoded: {error}"
+            raise UpstreamError(Outcome.UNAVAILABLE, message, 0, status=_BAD_REQUEST) from None
+        body = ""
+        try:
+            response = self._client.send(request)
             response.raise_for_status()
-            check_nesting(response.text)
+            body = response.text
+            check_nesting(body)
             return read(response.json())
         except httpx.ConnectTimeout:
             retries = 0 if self._connect_timeout else inf
@@ -127,7 +137,7 @@ class Upstream:
             raise UpstreamError(Outcome.UNAVAILABLE, message) from None
         except (UnusableResponseError, ValueError) as error:
             message = f"Upstream server gave no usable answer: {error}"
-            raise UpstreamError(Outcome.UNAVAILABLE, message, status=200) from None
+            raise UpstreamError(Outcome.UNAVAILABLE, message, status=_OK, body=body) from None
 
     def close(self) -> None:
         """Close the connections."""

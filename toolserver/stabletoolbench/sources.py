@@ -9,6 +9,8 @@ from toolserver.errors import DataError
 
 TOOLS = "tools"
 RESPONSES = "tool_response_cache"
+EXPECTED = f"a folder with {TOOLS}/, {RESPONSES}/, query files or judged runs is needed"
+"""Remedy for a folder without anything to import."""
 _EPISODE_FIELDS = {"answer_steps", "final_step", "is_solved"}
 
 
@@ -52,7 +54,7 @@ def find_sources(directory: Path) -> Sources:
         place = responses if RESPONSES in folders else tools if TOOLS in folders else documents
         place.extend(directory / here.relative_to(top) / name for name in files if name.endswith(".json"))
     if not (tools or responses or documents):
-        raise DataError(f"{directory}: no JSON files; a folder with {TOOLS}/, {RESPONSES}/, queries or runs is needed")
+        raise DataError(f"{directory}: no JSON files; {EXPECTED}")
     return Sources(sorted(tools), sorted(responses), sorted(documents))
 
 

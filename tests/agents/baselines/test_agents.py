@@ -21,7 +21,7 @@ from steptool_env.errors import ChatError, ConfigurationError, DataError
 from steptool_env.formats import FORMATS, make_format
 from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.trajectories.trajectories import write_trajectories
-from steptool_env.types import FINISH, Trajectory
+from steptool_env.types import FINISH, Task, Trajectory
 from tests.agents.toy_env import TOYS
 from tests.server_stub import calling, chat_stub
 from toolserver.catalog.api_schema import StatusCode
@@ -67,12 +67,21 @@ def test_agents_are_found_by_name_and_by_module() -> None:
         ("random", {"temperature": 1}, "temperature"),
         ("replay", {}, "path"),
         ("openai", {}, "openai:MODEL"),
+        ("openai:m", {"base_url": "127.0.0.1:1/v1"}, "base_url='127.0.0.1:1/v1': .*like http://127.0.0.1:8000/v1"),
+        ("openai:m", {"base_url": "localhost:1/v1"}, "base_url='localhost:1/v1': not an http.s. URL"),
+        ("openai:m", {"base_url": 8000}, "base_url=8000: .*like http://127.0.0.1:8000/v1"),
         ("tests.agents.baselines.test_agents:Nothing", {}, "cannot be loaded"),
     ],
 )
 def test_wrong_names_and_options_are_explained(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         make_agent(name, **options)
+
+
+def test_a_wrong_address_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "localhost:8000/v1")
+    with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL='localhost:8000/v1': not an http"):
+        make_agent("openai:m")
 
 
 @pytest.mark.parametrize("format_name", FORMAT_NAMES)
@@ -110,6 +119,13 @@ def test_random_copes_with_any_schema(properties: dict[str, Any], seed: int) -> 
     action = make_format("openai").parse(agent.act([7], [""], [info])[0])
     assert (action.name, action.error) == ("f", "")
     assert set(parameters["required"]) <= json.loads(action.arguments).keys() <= properties.keys()
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "there are s/0"), (4, "there are s/0, s/1, s/2 and 1 more")])
+def test_a_replay_names_the_tasks_that_it_has(count: int, said: str) -> None:
+    agent = ReplayAgent(Trajectory(Task(str(number), "s", "?", ()), (), (), True, False) for number in range(count))
+    with pytest.raises(DataError, match=f"of other/7; {said}$"):
+        agent.begin({"suite": "other", "task_id": "7", "messages": [{"role": "user", "content": ""}]})
 
 
 @pytest.mark.parametrize("format_name", FORMAT_NAMES)
@@ -317,6 +333,40 @@ def test_an_endpoint_that_fails_is_not_the_model_giving_up_and_its_words_are_kep
         assert "HTTP 500. It says: CUDA out of memory for ***" in trajectory.metadata["agent_error"]
     metrics = metrics_of(trajectories)
     assert (metrics["agent_errors"], metrics["transport_errors"], metrics["episodes"]) == (2, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("<html>Sign in</html>", "It says: <html>Sign in</html>"),
+        ({"choices": []}, 'choices.* It says: {"choices": \\[\\]}'),
+        ({"error": {"message": "out of credit"}}, "It says: out of credit"),
+    ],
+)
+def test_an_answer_that_is_no_completion_is_a_failure_of_the_endpoint(body: Any, said: str) -> None:
+    with chat_stub(lambda _: (200, body)) as stub:
+        (trajectory,) = play(OpenAIAgent("m", base_url=stub.url, retries=0), episodes=1, format="openai")
+    assert re.search(said, trajectory.metadata["agent_error"])
+    metrics = metrics_of([trajectory])
+    assert (metrics["agent_errors"], metrics["episodes"]) == (1, 0)
+
+
+def test_a_model_that_writes_nothing_takes_an_invalid_action() -> None:
+    with chat_stub(lambda _: {"role": "assistant", "content": None}) as stub:
+        (trajectory,) = play(OpenAIAgent("m", base_url=stub.url, retries=0), episodes=1, format="openai")
+    assert set(statuses(trajectory)) == {StatusCode.BAD_INPUT}
+    assert {step.action.text for step in trajectory.steps} == {""}
+    assert stub.requests[1]["messages"][-2] == {"role": "assistant", "content": ""}
+    assert metrics_of([trajectory])["episodes"] == 1
+
+
+def test_a_conversation_that_cannot_be_encoded_is_given_up_and_not_retried() -> None:
+    """JSON can escape half of a surrogate pair, and a request in UTF-8 cannot hold it."""
+    with chat_stub(lambda _: {"role": "assistant", "content": "\ud800"}) as stub:
+        (trajectory,) = play(OpenAIAgent("m", base_url=stub.url), episodes=1, format="openai")
+    assert statuses(trajectory) == [StatusCode.BAD_INPUT, StatusCode.GAVE_UP]
+    assert "cannot be encoded" in trajectory.steps[-1].action.thought
+    assert len(stub.requests) == 1
 
 
 def test_the_summary_names_the_endpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

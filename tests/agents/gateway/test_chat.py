@@ -320,6 +320,15 @@ def test_what_is_not_supported_is_refused_by_name(
     assert error["param"] == param
 
 
+def test_a_body_that_is_not_json_is_refused_with_the_place(url: str) -> None:
+    headers = {"content-type": "application/json"}
+    answer = httpx.post(f"{url}/v1/chat/completions", content='{"model": ', headers=headers, timeout=60)
+    error = answer.json()["error"]
+    assert answer.status_code == 400
+    assert error["message"] == "the body is not JSON: Expecting value at character 10; send a JSON object"
+    assert error["param"] is None
+
+
 def test_texts_in_parts_and_fields_that_change_nothing_are_accepted(url: str) -> None:
     parts = {
         "role": "user",

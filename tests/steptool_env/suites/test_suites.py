@@ -122,6 +122,14 @@ def test_without_recordings_the_calls_need_a_server(data: Path) -> None:
         suite.service()
 
 
+def test_the_folder_above_the_query_files_is_taken_too(data: Path) -> None:
+    queries = data / "solvable_queries"
+    for name in ("G1_instruction", "all"):
+        above = StableToolBenchSuite(name, queries=queries)
+        below = StableToolBenchSuite(name, queries=queries / "test_instruction")
+        assert [above.task(index) for index in range(len(above))] == [below.task(index) for index in range(len(below))]
+
+
 def test_unknown_tasks_are_named(data: Path) -> None:
     suite = StableToolBenchSuite("G1_instruction", data)
     with pytest.raises(ConfigurationError, match="'8': not in G1_instruction, which has 7"):

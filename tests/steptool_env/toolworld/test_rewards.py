@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -180,6 +181,14 @@ def test_the_outcome_tells_the_fraction_of_slots_apart() -> None:
 def test_a_wrong_option_is_named(name: str, options: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError, match="|".join(options)):
         make_reward(name, **options)
+
+
+@pytest.mark.parametrize("value", ["x", None, True, [1], float("nan")])
+@pytest.mark.parametrize(("name", "option"), [("progress", "share"), ("progress", "cost"), ("potential", "gamma"),
+                                              ("potential", "scale")])  # fmt: skip
+def test_an_option_that_is_no_number_is_shown(name: str, option: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(f"{option}={value!r}: must be a ")):
+        make_reward(name, **{option: value})
 
 
 def test_a_task_of_another_suite_is_refused() -> None:
