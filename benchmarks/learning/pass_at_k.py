@@ -164,15 +164,19 @@ def report(
     curves = {name: [pass_rate_at(k, played) for k in ks] for name, played in rounds.items()}
     share = -(-len(tasks) // len(depths))
     by_depth = {depth: frozenset(tasks[place * share : (place + 1) * share]) for place, depth in enumerate(depths)}
+    parts = {
+        depth: {name: [_of_tasks(each, own) for each in played] for name, played in rounds.items()}
+        for depth, own in by_depth.items()
+    }
+    groups: list[tuple[str | int, Mapping[str, Sequence[Round]]]] = [("all", rounds), *parts.items()]
     tables: dict[str, Sequence[Row]] = {
         "pass@k": [{"policy": name, **_cells(ks, rates)} for name, rates in curves.items()],
         "pass@k by depth": [
             {"depth": depth, "tasks": len(own), "policy": name, **_cells(ks, [pass_rate_at(k, some) for k in ks])}
-            for depth, own in by_depth.items()
-            for name, played in rounds.items()
-            if (some := [_of_tasks(each, own) for each in played])
+            for (depth, part), own in zip(parts.items(), by_depth.values(), strict=True)
+            for name, some in part.items()
         ],
-        "Beyond the start": [_beyond(name, rounds, shown) for name in rounds],
+        "Beyond the start": [{"depth": depth, **_beyond(name, part, shown)} for depth, part in groups for name in part],
     }
     plotted = {name: Curve(ks, rates) for name, rates in curves.items()}
     figure = line_plot(plotted, "k, episodes of a task", "pass@k", percent=True, log_x=True)
