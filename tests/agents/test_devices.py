@@ -76,8 +76,9 @@ def test_half_precision_draws_the_distribution_of_the_model(device: str, kind: t
         hidden = exact.hidden(starts)
         first = exact.output_layer(hidden[0, 1]).softmax(-1)
         second = exact.output_layer(hidden[:, 2]).softmax(-1)
-    first[2], missing = 0.0, first[2]  # an action ends at the stop token
-    want = torch.cat([(first[:, None] * second).sum(0), missing[None]])
+    missing = float(first[2])
+    first[2] = 0.0  # an action ends at the stop token
+    want = torch.cat([(first[:, None] * second).sum(0), torch.tensor([missing])])
     seen = torch.bincount(torch.tensor([ids[1] if len(ids) > 1 else len(WORDS) for ids in drawn]), minlength=len(want))
     assert ((seen / count - want).abs() < 5 * (want * (1 - want) / count).sqrt() + 0.01).all()
 

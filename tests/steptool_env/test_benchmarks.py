@@ -48,8 +48,9 @@ def test_every_task_is_found_by_its_suite_or_by_its_id(benchmark: Benchmark) -> 
         assert benchmark_of(task.suite, task.id) is benchmark
         assert benchmark_of("", task.id) is benchmark
         if benchmark.exact:
-            assert benchmark.tasks.find(task.suite, task.id) is task.solution
-            assert benchmark.tasks.find("", task.id) is task.solution
+            # Not the same object: other tests of the process may have made an equal suite since.
+            assert repr(benchmark.tasks.find(task.suite, task.id)) == repr(task.solution)
+            assert repr(benchmark.tasks.find("", task.id)) == repr(task.solution)
             env = made(benchmark, **benchmark.tasks.env_args(task.suite, task.id))
             assert env.suite.find(task.id) == task
 

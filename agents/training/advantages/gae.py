@@ -99,7 +99,7 @@ def normalize(advantage: Tensor, step_index: Tensor, step_count: Tensor) -> Tens
     flat = by_step[step_mask(by_step, step_count)]
     deviation = flat.std(correction=0)
     scaled = (advantage - flat.mean()) / deviation.clamp(min=MIN_STD)
-    return torch.where(deviation > MIN_STD, scaled, 0.0) * (step_index >= 0)
+    return torch.where(deviation <= MIN_STD, 0.0, scaled) * (step_index >= 0)
 
 
 def terminal_sum(reward: Tensor, step_count: Tensor) -> Tensor:

@@ -104,4 +104,4 @@ def _normalize_within(values: Tensor, label: Tensor) -> Tensor:
     mean = values.new_zeros(size).scatter_add(0, index, values) / count
     centred = values - mean[index]
     deviation = (values.new_zeros(size).scatter_add(0, index, centred**2) / count).sqrt()[index]
-    return torch.where(deviation > MIN_STD, centred / deviation.clamp(min=MIN_STD), 0.0)
+    return torch.where(deviation <= MIN_STD, 0.0, centred / deviation.clamp(min=MIN_STD))

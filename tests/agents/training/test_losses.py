@@ -84,7 +84,7 @@ def naive_loss(model: Policy, played: list[TokenEpisode], config: TrainConfig) -
         for k in range(max(steps) + 1)
     ]
     centre = sum(means) / len(means)
-    spread = math.sqrt(sum((m - centre) ** 2 for m in means) / len(means)) + 1e-8
+    spread = math.sqrt(sum((m - centre) ** 2 for m in means) / len(means))
     total, count = torch.zeros((), dtype=torch.float64), 0
     for (episode, steps, logp, value), a in zip(scored, advantages, strict=True):
         for j in range(len(steps)):

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from steptool_env.formats import make_format
 from steptool_env.stabletoolbench.sample import SAMPLE
 from steptool_env.trajectories.trajectories import read_trajectories
 from steptool_env.types import FINISH
-from tests.steptool_env import toy_turns
 from tests.toolserver.serving import OSLO, OSLO_BODY, RECORDED, make_cache
 from toolserver.catalog.api_schema import ToolCall
 from toolserver.service.factory import build_service
@@ -262,41 +261,6 @@ def test_a_task_is_an_episode_with_step_rewards(kind: str, tmp_path: Path) -> No
     (written,) = read_trajectories(out).trajectories
     assert written.rewards == last["step_rewards"]
     assert calls[-1][0] == FINISH
-
-
-TURNS = ("--env", toy_turns.ID, "--task", "toy-1")
-
-
-@each_client
-def test_the_functions_of_a_later_turn_are_listed_from_its_start(kind: str) -> None:
-    async def session() -> None:
-        async with connected(kind, task_command(*TURNS)) as client:
-            for offered in (toy_turns.FIRST, toy_turns.FIRST, toy_turns.LAST):
-                assert [tool.name for tool in await listed(client)] == offered
-                result = await called(client, FINISH, toy_turns.DONE)
-            assert result.structured_content["terminated"]
-
-    anyio.run(session)
-
-
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_a_client_is_told_when_the_functions_have_changed(mode: str) -> None:
-    told: list[str] = []
-
-    async def note(message: Any) -> None:
-        told.append(getattr(message, "method", ""))
-
-    async def session() -> None:
-        async with Client(task_command(*TURNS), mode=mode, message_handler=note) as client, AsyncExitStack() as stack:
-            assert client.server_capabilities.tools.list_changed
-            if mode == "auto":  # by the protocol of 2026-07-28 a client subscribes
-                await stack.enter_async_context(client.listen(tools_list_changed=True))
-            for count in (0, 1):  # the second turn adds no function, the third one does
-                await client.call_tool(FINISH, toy_turns.DONE)
-                await client.list_tools()
-                assert told.count("notifications/tools/list_changed") == count
-
-    anyio.run(session)
 
 
 def test_rewards_can_be_kept_from_the_model() -> None:
