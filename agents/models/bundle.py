@@ -132,7 +132,9 @@ def _check_logits(policy: Policy) -> None:
     ids = torch.arange(1, 5, device=policy.device)[None]
     got, model = policy.logits(policy.hidden(ids)), cast(Any, policy.language_model)
     want = model(input_ids=ids, use_cache=False).logits
-    if (got - want).abs().max() > 8 * torch.finfo(policy.dtype).eps * want.abs().max():
+    # The two passes may use other kernels, whose rounding adds up over the layers; a scale that is left out shows more.
+    tolerance = max(8 * torch.finfo(policy.dtype).eps, 5e-3)
+    if (got - want).abs().max() > tolerance * want.abs().max():
         raise ModelError(
             f"model_type={policy.config.model_type}: this model changes its logits after the output layer in a way "
             "that the policy does not compute; take a model of another type"
