@@ -32,7 +32,7 @@ def main(args: Sequence[str] | None = None) -> None:
     with errors_in_one_line(words[0], _install_hint):
         command = _command(words)
         if words[0] in _GROUPS and len(command) == 1:
-            words = words[:2]  # the second is wrong; flags behind it are of no command
+            words = words[:2]  # the second is wrong; flags after it are of no command
         with wrong_flags_in_one_line(" ".join(["toolserver", *command])):
             run = _app().cli(prog="toolserver", description=_DESCRIPTION, args=words, config=(FlagCreatePairsOff,))
         status = run()

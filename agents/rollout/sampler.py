@@ -262,7 +262,7 @@ class TokenSampler:
     ) -> dict[int, Sampled]:
         """Append drawn tokens (n, q), log-probabilities and hidden states to actions of slots, by place among the n.
 
-        With a draft, a token is drawn behind the draft's token; it counts if the last drawn token is the same. Return
+        With a draft, a token is drawn after the draft's token; it counts if the last drawn token is the same. Return
         the actions that have ended. Their last token was sampled but not fed, so it stays pending.
         """
         ended: dict[int, Sampled] = {}

@@ -150,7 +150,7 @@ class EpisodeLog:
         ]
 
     def _drop_from(self, iteration: int) -> None:
-        """Remove episodes of this iteration and later ones, which an interrupted run left behind its checkpoint."""
+        """Remove episodes of this iteration and later ones, which an interrupted run left after its checkpoint."""
         if not self._path.exists():
             return
         kept = []

@@ -130,10 +130,10 @@ def pass_rate_at(k: int, played: Sequence[Round]) -> float:
     no further, and it is the share of tasks that the first `k` episodes solved.
     """
     tasks = played[0].tasks
-    whole = sum(1 for _ in takewhile(lambda each: each.tasks == tasks, played))
-    if k > whole:
+    full_rounds = sum(1 for _ in takewhile(lambda each: each.tasks == tasks, played))
+    if k > full_rounds:
         return len({task for each in played[:k] for task in each.solved}) / len(tasks)
-    return fmean(pass_at_k(whole, sum(task in each.solved for each in played[:whole]), k) for task in tasks)
+    return fmean(pass_at_k(full_rounds, sum(task in each.solved for each in played[:full_rounds]), k) for task in tasks)
 
 
 def operations_of(trajectory: Trajectory) -> Operations:

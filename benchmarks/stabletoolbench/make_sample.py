@@ -30,7 +30,7 @@ QUERIES = Path("solvable_queries") / "test_instruction"
 IDS = Path("solvable_queries") / "test_query_ids"
 _FAILURES = ("Rate limit per minute error...", "Unauthorized error...", "API not working error...")
 _TYPED: Mapping[str, Any] = {"NUMBER": 1, "BOOLEAN": True, "ARRAY": [], "OBJECT": {}}
-_ALIKE = 4  # maximum number of queries of a set with the same tools
+_MOST_EQUAL = 4  # maximum number of queries of a set with the same tools
 _LONGEST = 10_000  # characters of a query with its documentation
 _CUT = 1024  # characters of a response in a judged run, as published
 
@@ -95,7 +95,7 @@ def choose(options: Options) -> dict[str, list[dict[str, Any]]]:
         left = {key: item for key, item in items.items() if _fit(item, queries)}
         while len(chosen[name]) < options.per_set:
             of_set = [_tools(item) for item in chosen[name]]
-            free = [key for key, item in left.items() if of_set.count(_tools(item)) < _ALIKE]
+            free = [key for key, item in left.items() if of_set.count(_tools(item)) < _MOST_EQUAL]
             item = left.pop(min(free, key=lambda key: (len(_tools(left[key]) - tools), _hash(key.encode()))))
             if len(tools | _tools(item)) > options.max_tools:
                 raise DataError(f"{path}: {options.per_set} queries need more than {options.max_tools} tools")

@@ -137,7 +137,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_both_orders_of_installation_are_told_apart_at_start(
+def test_both_orders_of_installation_are_distinguished_at_start(
     first: int, wheels: tuple[Path, Path], tmp_path: Path
 ) -> None:
     venv.create(tmp_path / "venv")

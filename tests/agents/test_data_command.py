@@ -208,7 +208,7 @@ def test_every_kind_of_tar_archive_is_read_and_a_damaged_one_is_reported(name: s
     ("content", "message"),
     [(b"plain text", "neither a zip nor a tar"), (b"PK\x05\x06" + bytes(18), "holds no solvable")],
 )
-def test_what_is_no_data_is_told(
+def test_what_is_no_data_is_reported(
     content: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "f.zip").write_bytes(content)

@@ -22,7 +22,7 @@ def test_without_noise_demonstrations_are_the_oracles() -> None:
     assert [each.steps for each in clean] == [each.steps for each in oracle]
 
 
-def test_more_noise_solves_less_and_the_same_seed_errs_alike() -> None:
+def test_more_noise_solves_less_and_the_same_seed_errs_equally() -> None:
     rates = [solved(demonstrate(TRAIN, Noise.evenly(rate))) for rate in (0.0, 0.3, 0.9)]
     assert rates[0] == 1.0 > rates[1] > rates[2]
     one, other = demonstrate(TRAIN, Noise.evenly(0.3), seed=5), demonstrate(TRAIN, Noise.evenly(0.3), seed=5)
@@ -56,7 +56,7 @@ def test_impossible_rates_are_refused(rates: dict[str, float]) -> None:
         NoisyOracleAgent(noise=rates)
 
 
-def test_reading_documentation_is_worth_more_than_luck_and_less_than_knowing() -> None:
+def test_reading_documentation_is_worth_more_than_chance_and_less_than_knowing() -> None:
     easy = Evaluation("StepTool/ToolWorld-v0", {"split": "depth-1"}, episodes=120)
     shares = [solved(evaluate(easy, make_agent(name))) for name in ("no-tools", "greedy-docs", "oracle")]
     assert shares[0] < 0.01 < shares[1] < shares[2] == 1.0

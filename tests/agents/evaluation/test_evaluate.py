@@ -80,7 +80,7 @@ def test_episodes_come_in_the_tasks_order_as_they_end() -> None:
     assert [trajectory.task.id for trajectory in result] == [f"toy-{index}" for index in range(7)]
 
 
-def test_the_whole_suite_is_played_unless_told_otherwise() -> None:
+def test_the_whole_suite_is_played_unless_asked_otherwise() -> None:
     assert len(evaluate(Evaluation(TOYS), RandomAgent())) == 10
     assert len(evaluate(Evaluation("StepTool/ToolWorld-v0", {"split": "depth-1"}, slots=200), RandomAgent())) == 400
 
@@ -154,7 +154,7 @@ class Counting:
         return ["no call"] * len(indices)
 
 
-def test_an_agent_is_told_of_every_episode_and_asked_once_per_step() -> None:
+def test_an_agent_hears_of_every_episode_and_asked_once_per_step() -> None:
     trajectories = evaluate(Evaluation(TOYS, slots=3), Counting())
     assert [len(trajectory.steps) for trajectory in trajectories] == [6] * 10
     assert metrics_of(trajectories)["invalid_call_rate"] == 1.0

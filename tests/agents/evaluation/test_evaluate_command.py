@@ -136,7 +136,7 @@ class Trained(RandomAgent):
         (TOYS, [], f"was trained in StepTool/ToolWorld-v0 and is evaluated in {TOYS}."),
     ],
 )
-def test_a_policy_in_another_world_than_that_of_its_training_is_told_of(
+def test_a_policy_in_another_world_than_that_of_its_training_is_reported(
     env: str, words: list[str], warning: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["evaluate", "--env", env, *(["--env-args", *words] if words else []), "--agent", f"{__name__}:Trained",
@@ -200,7 +200,7 @@ def toolworld(out: Path, url: str, agent: str = "oracle", slots: int = 1) -> lis
             "--out", str(out), "--server-url", url]  # fmt: skip
 
 
-def test_a_server_that_is_away_is_told_before_the_first_episode(
+def test_a_server_that_is_away_is_reported_before_the_first_episode(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -74,7 +74,7 @@ def test_an_agent_that_cannot_be_copied_is_asked_again_and_reads_what_failed() -
     assert "again, your former observation" in agent.seen[-1]
 
 
-def test_an_agent_that_acts_differently_when_asked_again_is_told_what_it_lacks() -> None:
+def test_an_agent_that_acts_differently_when_asked_again_is_refused_with_what_it_lacks() -> None:
     with pytest.raises(ConfigurationError, match=r"drifting acts differently .* `fork` and `free`"):
         evaluate(Evaluation(TOYS, episodes=1, strategy="dfsdt", env_kwargs={"call_budget": 2}), Drifting())
 
@@ -168,7 +168,7 @@ def shape(trajectory: Trajectory) -> list[tuple[int, str, str]]:
     ]
 
 
-def test_a_chat_model_branches_without_asking_again_and_forgets_what_it_was_told_for_one_action() -> None:
+def test_a_chat_model_branches_without_asking_again_and_forgets_what_it_was_asked_for_one_action() -> None:
     """Its second action in a state sees the first; the conversation after it does not hold that message."""
     replies = iter([("count_up_for_counter", {"by": 1}), ("Finish", {"return_type": "give_up_and_restart"}),
                     ("say_it_for_echo", {"text": "b"}),

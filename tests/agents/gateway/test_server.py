@@ -299,7 +299,7 @@ def test_a_closed_episode_takes_no_chat_and_records_no_turn() -> None:
     assert answered.future.result(0) is SAID
 
 
-def test_after_the_last_step_a_chat_is_told_so_and_is_no_turn() -> None:
+def test_after_the_last_step_a_chat_gets_a_notice_and_is_no_turn() -> None:
     events: list[Event] = []
     found = episode(events.append)
     prompt, _ = begin(found)

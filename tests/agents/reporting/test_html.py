@@ -230,7 +230,7 @@ def words_of(svg: str) -> set[str]:
     return {element.text for element in ElementTree.fromstring(svg).iter() if element.text and element.text.strip()}
 
 
-def test_a_curve_is_drawn_dashed_in_the_colour_of_its_kin() -> None:
+def test_a_curve_is_drawn_dashed_in_the_colour_of_its_pair() -> None:
     line = Curve([1, 2], [0, 1])
     curves = {"one": line, "two": line, "two again": line._replace(paired_with="two")}
     drawn = strokes(line_plot(curves, "x", "y"))

@@ -82,6 +82,6 @@ def test_layers_whose_masks_are_unknown_are_refused() -> None:
 
 
 def test_a_row_that_sees_no_column_has_finite_attention() -> None:
-    """An idle row of a decoding step can lie a window behind all columns; its states stay in the cache."""
+    """An idle row of a decoding step can be more than a window after all columns; its states stay in the cache."""
     mask = causal_mask(torch.tensor([[20]]), 8, torch.float32, 4)
     assert mask.softmax(-1).isfinite().all()

@@ -62,7 +62,7 @@ def test_the_first_update_starts_at_ratio_one() -> None:
     torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-5, rtol=0)
 
 
-def test_equal_seeds_of_a_group_begin_alike() -> None:
+def test_equal_seeds_of_a_group_begin_equally() -> None:
     rollout = collected(bandits(4), bundle("none"), [EpisodeSpec(3, 0)] * 6)
     assert len({e.ids[: e.spans[0][0]] for e in rollout.episodes}) == 1
     assert len({e.state_hashes[0] for e in rollout.episodes}) == 1
@@ -127,7 +127,7 @@ def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it()
     assert replay_steps([episode], [episode.rewards])[-1].next_end == 0
 
 
-def test_finish_is_told_from_the_end_of_the_budget() -> None:
+def test_finish_is_distinguished_from_the_end_of_the_budget() -> None:
     (episode,) = collected(pool_of(1), bundle("none"), [EpisodeSpec(1)]).episodes
     assert episode.metrics["finished"] == 1.0
 

@@ -99,7 +99,7 @@ def test_a_failure_that_passes_is_waited_out() -> None:
         assert ask(server)[0].ids == [5, 2]
 
 
-def test_a_server_without_the_way_for_weights_is_told_of(tmp_path: Path) -> None:
+def test_a_server_without_the_way_for_weights_is_reported(tmp_path: Path) -> None:
     with scripted((404, b"Not Found")) as server:
         engine = remote(exact_bundle(), f"http://127.0.0.1:{server.server_port}", Sampling(), tmp_path)
         with pytest.raises(EngineError, match="VLLM_SERVER_DEV_MODE=1"):

@@ -98,7 +98,7 @@ def test_micro_batches_change_nothing() -> None:
         torch.testing.assert_close(one, other, atol=1e-9, rtol=0)
 
 
-def test_an_episode_is_judged_alike_whole_or_cut_alone_or_in_company() -> None:
+def test_an_episode_is_judged_equally_whole_or_cut_alone_or_in_company() -> None:
     bundle = step_critic()
     for _ in range(3):
         bundle.update(every_step(), [[A]] * 16)

@@ -191,7 +191,7 @@ def test_only_changed_runs_are_read_again(tmp_path: Path) -> None:
     assert after[names[1]].calls == 300
 
 
-def test_equal_names_are_told_apart(tmp_path: Path) -> None:
+def test_equal_names_are_distinguished(tmp_path: Path) -> None:
     first, second = training(tmp_path / "x" / "runs", [1]), training(tmp_path / "y" / "runs", [1])
     assert list(RunFolders([first, second, first]).scan()) == ["runs", "runs (2)"]
 

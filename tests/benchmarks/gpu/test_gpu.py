@@ -82,7 +82,7 @@ def test_an_unknown_stage_is_named() -> None:
     assert [stage.name for stage in gpu.chosen(["job", "decode"])] == ["decode", "job"]
 
 
-def test_a_copy_without_a_repository_names_the_commit_that_it_is_told(
+def test_a_copy_without_a_repository_names_the_commit_that_it_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, content = run(tmp_path, "decode", minutes=0.01, commit="abc1234")

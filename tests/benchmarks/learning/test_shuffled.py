@@ -28,7 +28,7 @@ def test_every_episode_gets_the_return_of_some_episode_at_all_of_its_steps() -> 
     torch.testing.assert_close(found[two, 1], found[two, 0])
 
 
-def test_the_same_batch_is_shuffled_alike_and_its_rewards_stay() -> None:
+def test_the_same_batch_is_shuffled_equally_and_its_rewards_stay() -> None:
     some, estimator = batch(), shuffled_rewards(AlgorithmConfig())
     reward = some.reward.clone()
     torch.testing.assert_close(estimator(some), estimator(some))

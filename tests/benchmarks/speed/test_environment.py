@@ -81,7 +81,7 @@ def test_both_echoes_of_openenv_play_as_many_steps_in_process_and_over_its_proto
     assert set(steps.values()) == {sum(len(script.actions) for script in scripts)}
 
 
-def test_the_tool_gives_back_what_it_is_told() -> None:
+def test_the_tool_gives_back_what_it_is_given() -> None:
     types = pytest.importorskip("openenv.core.env_server.mcp_types")
     observation = make_env().step(types.CallToolAction(tool_name=TOOL, arguments={"message": "said"}))
     assert observation.error is None

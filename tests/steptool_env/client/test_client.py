@@ -329,7 +329,7 @@ def served(stabletoolbench_cache: Path) -> Iterator[tuple[HttpToolClient, ToolSe
 
 @settings(max_examples=60)
 @given(calls=st.lists(CALLS, max_size=8))
-def test_any_calls_are_answered_alike_over_http_and_in_process(
+def test_any_calls_are_answered_equally_over_http_and_in_process(
     served: tuple[HttpToolClient, ToolService], calls: list[ToolCall]
 ) -> None:
     client, service = served

@@ -275,7 +275,9 @@ def test_the_length_of_a_reply_is_bounded(
 
 
 @pytest.mark.parametrize("make", TRANSPORTS)
-def test_a_server_that_accepts_no_connection_is_told_from_one_that_breaks_it(make: Any, server: Server) -> None:
+def test_a_server_that_accepts_no_connection_is_distinguished_from_one_that_breaks_it(
+    make: Any, server: Server
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     with closing(make(f"http://127.0.0.1:{port}", {}, 5.0)) as transport, pytest.raises(NoServerError, match="Connect"):

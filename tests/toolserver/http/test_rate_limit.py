@@ -155,7 +155,7 @@ def test_of_batches_that_come_at_once_one_exceeds_the_rate(tmp_path: Path) -> No
         assert statuses == [b"200"] + [b"429"] * 15
 
 
-def test_a_refused_call_is_admitted_after_the_time_that_it_was_told(tmp_path: Path) -> None:
+def test_a_refused_call_is_admitted_after_the_time_that_was_stated(tmp_path: Path) -> None:
     with serving(make_cache(tmp_path), rate_limit=0.7) as client:
         assert client.post("/virtual", json=as_virtual(OSLO)).status_code == 200
         refused = client.post("/virtual", json=as_virtual(OSLO))

@@ -74,7 +74,7 @@ def test_a_service_in_process_has_the_public_key() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "the key of both servers"], ids=["random", "given"])
-def test_workers_share_the_key_and_a_random_one_is_told(key: str) -> None:
+def test_workers_share_the_key_and_a_random_one_is_reported(key: str) -> None:
     environment = {"TOOLSERVER_STATE_KEY": key} if key else {}
     with command_line("--world", "0", "--workers", "2", **environment) as (client, output):
         booked = call(client, GOOD.state)["state"]

@@ -199,7 +199,7 @@ def test_the_refusal_of_a_field_names_it_with_its_value_and_the_remedy(ways: Way
     assert "exactly as it was received" in error
 
 
-def test_a_good_token_and_a_forged_copy_of_it_are_told_from_nothing(ways: Ways) -> None:
+def test_a_good_token_and_a_forged_copy_of_it_are_distinguished_from_nothing(ways: Ways) -> None:
     """Anyone can sign with a public key: fields that a server could have written are accepted."""
     ours, theirs = check(ways, BOOKED, forged(FIELDS))
     assert ours["outcome"] == "ok"

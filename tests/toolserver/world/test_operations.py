@@ -175,7 +175,7 @@ def test_list_filters_hold_for_every_row_and_miss_none() -> None:
     assert found
 
 
-def test_facts_of_a_computation_are_told_apart_by_its_inputs() -> None:
+def test_facts_of_a_computation_are_distinguished_by_its_inputs() -> None:
     first, second, third = WORLD.ids("city")[:3]
 
     def distance(one: str, other: str) -> Result:
@@ -190,7 +190,7 @@ def test_facts_of_a_computation_are_told_apart_by_its_inputs() -> None:
     assert len({there.entity, back.entity, elsewhere.entity}) == 3
 
 
-def test_the_weather_of_a_day_is_one_fact_wherever_it_is_told() -> None:
+def test_the_weather_of_a_day_is_one_fact_wherever_it_is_stated() -> None:
     city = WORLD.ids("city")[0]
     forecast = WORLD.execute("weather.forecast", {"city_id": city, "days": 7})
     for row in forecast.rows:

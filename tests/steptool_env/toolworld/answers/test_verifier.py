@@ -103,7 +103,7 @@ def test_numbers_may_be_grouped_and_must_be_exact() -> None:
         assert not is_right(task, f"{value} or {value + 1}")
 
 
-def test_a_quantity_may_be_told_in_another_unit_that_is_named() -> None:
+def test_a_quantity_may_be_stated_in_another_unit_that_is_named() -> None:
     metres = [
         (task, slot)
         for kind in (ValueKind.INTEGER, ValueKind.NUMBER)
@@ -164,7 +164,7 @@ def test_any_text_can_be_checked_and_read(text: str) -> None:
         ("5 pm", []),
     ],
 )
-def test_numbers_are_told_from_ids_dates_and_times(text: str, numbers: list[float]) -> None:
+def test_numbers_are_distinguished_from_ids_dates_and_times(text: str, numbers: list[float]) -> None:
     assert [quantity.value for quantity in read(text).numbers] == numbers
 
 

@@ -144,7 +144,7 @@ def test_a_unit_may_be_spelled_out_and_converted(
 
 
 @given(drawn(ValueKind.INTEGER, where=takes_hours), st.sampled_from(FRAMES))
-def test_minutes_may_be_told_in_hours_and_minutes(asked: tuple[WorldTask, AnswerSlot], frame: str) -> None:
+def test_minutes_may_be_stated_in_hours_and_minutes(asked: tuple[WorldTask, AnswerSlot], frame: str) -> None:
     task, slot = asked
     hours, minutes = divmod(int(str(slot.values[0])), 60)
     for text in (f"{hours} hours and {minutes} minutes", f"{hours} h {minutes} min", f"{hours}h {minutes:02d}m"):
@@ -152,7 +152,7 @@ def test_minutes_may_be_told_in_hours_and_minutes(asked: tuple[WorldTask, Answer
 
 
 @given(drawn(ValueKind.INTEGER, where=is_large), st.sampled_from(FRAMES))
-def test_a_large_number_may_be_told_in_millions(asked: tuple[WorldTask, AnswerSlot], frame: str) -> None:
+def test_a_large_number_may_be_stated_in_millions(asked: tuple[WorldTask, AnswerSlot], frame: str) -> None:
     task, slot = asked
     value = int(str(slot.values[0]))
     assert is_right(task, frame.format(f"{value / 1e6:.6f}".rstrip("0").rstrip(".") + " million")), task.query
@@ -242,7 +242,7 @@ def test_a_number_beyond_floating_point_states_nothing(text: str) -> None:
 
 
 def explained(task: WorldTask) -> str:
-    """The gold solution written call by call, with what goes in and what comes out, and the answer at its end."""
+    """The reference solution written call by call, with what goes in and what comes out, and the answer at its end."""
     plan, lines = task.plan, []
     for number, (node, api, result) in enumerate(zip(plan.nodes, task.toolset.bound, plan.results, strict=True)):
         inputs = result.operation.inputs

@@ -104,7 +104,7 @@ def test_a_unit_of_the_same_dimension_is_converted(unit: str, factor: float, wor
         assert is_right(task, f"{float(str(slot.values[0])) * factor:.6f} {word}"), (task.query, word)
 
 
-def test_a_large_count_may_be_told_in_millions() -> None:
+def test_a_large_count_may_be_stated_in_millions() -> None:
     for task, slot in of(lambda slot: slot.type.name == "count" and str(slot.values[0]).isdigit()
                          and int(str(slot.values[0])) > 10**5 and slot.unit is None):  # fmt: skip
         value = int(str(slot.values[0]))
@@ -132,7 +132,7 @@ def test_a_rating_may_name_its_scale() -> None:
         assert verdict(task, f"{value} percent") is Verdict.CONTRADICTED
 
 
-def test_a_duration_may_be_told_in_parts() -> None:
+def test_a_duration_may_be_stated_in_parts() -> None:
     for task, slot in of(lambda slot: slot.type.unit == "min" and slot.type.kind is ValueKind.INTEGER):
         hours, minutes = divmod(int(str(slot.values[0])), 60)
         if hours and minutes:

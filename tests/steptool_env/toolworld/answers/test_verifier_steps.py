@@ -34,7 +34,7 @@ def stepped() -> tuple[tuple[WorldTask, str], ...]:
     "form",
     ["There are {0} of them. The answer is {1}.", "{1}. The first is ahead by {0}.", "With {0} points, it is {1}."],
 )
-def test_the_numbers_of_the_steps_may_be_told(form: str) -> None:
+def test_the_numbers_of_the_steps_may_be_stated(form: str) -> None:
     assert len(stepped()) >= 10
     judged = [is_right(task, form.format(step, gold_answer(task))) for task, step in stepped()]
     assert all(judged), [each for each, right in zip(stepped(), judged, strict=True) if not right][:3]
@@ -75,7 +75,7 @@ def test_what_the_asked_call_gave_beside_the_answer_contradicts() -> None:
     assert tried > 5
 
 
-def test_a_total_beside_a_mean_may_be_told_but_not_offered() -> None:
+def test_a_total_beside_a_mean_may_be_stated_but_not_offered() -> None:
     tried = 0
     for level in LEVELS:
         for task in tasks("train", level, 150):
@@ -93,7 +93,7 @@ def test_a_total_beside_a_mean_may_be_told_but_not_offered() -> None:
     assert tried >= 5
 
 
-def test_a_decimal_may_be_told_with_fewer_digits_where_that_changes_little() -> None:
+def test_a_decimal_may_be_stated_with_fewer_digits_where_that_changes_little() -> None:
     tried = 0
     for level in ("standard", "full"):
         for task in tasks("train", level, 250):

@@ -33,7 +33,7 @@ def test_only_the_rounding_of_a_unit_leaves_a_call_the_same(
     assert not any(same_call(kind, wanted, wanted | {name: value}) for value in others)
 
 
-def test_an_id_counts_as_found_only_where_it_is_told_whose_it_is() -> None:
+def test_an_id_counts_as_found_only_where_it_is_stated_whose_it_is() -> None:
     """The search for the city of a restaurant by the city's name tells its id, but not that the restaurant is there."""
     seen = 0
     for task in tasks("train", count=400):
