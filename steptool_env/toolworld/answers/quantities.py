@@ -126,6 +126,13 @@ def quantities(text: str, words: frozenset[str] = frozenset(), durations: bool =
     return tuple(_merged(text, _each(text)))
 
 
+def number_alone(text: str) -> Quantity:
+    """Return the only quantity of a text that is a number in digits, as `quantities` does."""
+    value, digits = float(text), text.lstrip("-")
+    readings = tuple([Reading(each, None) for each in _alternatives(value, digits)])
+    return Quantity(value, readings, 0, len(text), last=_step(digits, 1.0))
+
+
 def _each(text: str) -> list[Quantity]:
     found: list[Quantity] = []
     end = 0

@@ -111,6 +111,8 @@ class AnswerVerifier:
             numbers: Numbers in the answer, which contradict all slots if one is a rival.
             is_right: True for each number that states a slot.
         """
+        if all(is_right):
+            return False
         has_digits = any(right and not each.passing for each, right in zip(numbers, is_right, strict=True))
         for each, right in zip(numbers, is_right, strict=True):
             # Small spelled numbers ("one of them") contradict only if the answer has no right number in digits.

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steptool_env.toolworld.answers.parsing import read, tidy
-from steptool_env.toolworld.answers.quantities import Quantity
+from steptool_env.toolworld.answers.quantities import Quantity, number_alone, quantities
 
 
 def numbers(text: str, **settings: bool) -> tuple[Quantity, ...]:
@@ -61,6 +61,12 @@ def test_a_scale_and_a_rate_belong_to_their_number() -> None:
 @pytest.mark.parametrize("text", ["more than 12", "at least 12", "< 12", "12 or more", "12+"])
 def test_a_bound_is_no_statement(text: str) -> None:
     assert numbers(text)[0].bounded
+
+
+@given(st.from_regex(r"-?[0-9]{1,20}(\.[0-9]{1,12})?", fullmatch=True))
+def test_a_number_alone_is_read_as_in_any_text(text: str) -> None:
+    assert (number_alone(text),) == quantities(text) == numbers(text)
+    assert numbers(f"{text} ")[0].readings == number_alone(text).readings
 
 
 @given(st.integers(1, 10**9), st.sampled_from([" ", "\u00a0", "\u202f", "'", ","]))
