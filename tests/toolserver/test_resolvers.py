@@ -254,6 +254,8 @@ class TestLlm:
             ('{"error": "", "response": "a "quoted" word"}', ("", 'a "quoted" word')),
             ('{"error": "", "response": null}', None),
             ("", None),
+            pytest.param('{"error": "", "response": "again"}\n' * 10_000 + '{"error', None, id="repeated and cut"),
+            pytest.param('{"error": "", "response": "' + '" ' * 10_000, None, id="many quotes"),
         ],
     )
     def test_how_answers_are_read(self, text: str, answer: tuple[str, Any] | None) -> None:
