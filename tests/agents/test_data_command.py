@@ -204,6 +204,20 @@ def test_every_kind_of_tar_archive_is_read_and_a_damaged_one_is_reported(name: s
             unpack(path, tmp_path / "out", max_bytes=10**6)
 
 
+def test_a_header_that_cannot_be_read_is_reported_as_damage(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", ("tools/C/å.json", "{}"))
+    path.write_bytes(path.read_bytes().replace("å".encode(), b"\xff\xff"))
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        unpack(path, tmp_path / "out", max_bytes=10**6)
+    for headers in ({"GNU.sparse.size": "many"}, {"GNU.sparse.map": "0,one", "GNU.sparse.size": "1"}):
+        with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+            info = tarfile.TarInfo("tools/C/t.json")
+            info.pax_headers = headers
+            tar.addfile(info)
+        with pytest.raises(DataError, match="cannot be unpacked"):
+            unpack(tmp_path / "a.tar", tmp_path / "out", max_bytes=10**6)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"plain text", "neither a zip nor a tar"), (b"PK\x05\x06" + bytes(18), "holds no solvable")],
