@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -290,6 +290,18 @@ class TestLive:
         with upstream_stub(lambda request: answer) as stub:
             assert ask(LiveResolver(stub.url, retries=1)).outcome is Outcome.UNAVAILABLE
             assert len(stub.requests) == 2
+
+    def test_as_many_calls_are_upstream_at_once_as_there_are_threads(self) -> None:
+        together = Barrier(120, timeout=60)
+
+        def answer(request: dict[str, Any]) -> Any:
+            together.wait()  # for all the others
+            return {"error": "", "response": request["tool_input"]}
+
+        with upstream_stub(answer) as stub, ThreadPoolExecutor(120) as pool:
+            resolver = LiveResolver(stub.url, retries=0, timeout=90)
+            answers = pool.map(lambda number: ask(resolver, OSLO._replace(arguments={"n": number})), range(120))
+            assert [answer.response for answer in answers] == [{"n": number} for number in range(120)]
 
     @pytest.mark.parametrize("charset", ["zlib_codec", "rot13", "utf-16", "undefined"])
     def test_an_answer_is_read_as_json_whatever_charset_its_header_names(self, charset: str) -> None:

@@ -76,8 +76,9 @@ class Upstream:
         self._url = url
         self._backoff = backoff
         self._connect_timeout = connect_timeout
-        limits = httpx.Timeout(timeout, connect=connect_timeout or timeout)
-        self._client = httpx.Client(headers=dict(headers), timeout=limits)
+        times = httpx.Timeout(timeout, connect=connect_timeout or timeout)
+        # The callers bound the number of requests. httpx would let them wait for one of 100 connections.
+        self._client = httpx.Client(headers=dict(headers), timeout=times, limits=httpx.Limits())
         self._attempts = 1 + retries
 
     def ask(self, payload: Mapping[str, Any], read: Callable[[Any], ToolResponse]) -> ToolResponse:
