@@ -14,8 +14,8 @@ from rich.console import Console
 
 from steptool_env.errors import ConfigurationError
 from steptool_env.stabletoolbench.suite import SETS
-from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog, save_catalog
+from toolserver.commands.import_ import importing
 from toolserver.stabletoolbench import import_folder, read_queries
 from toolserver.stabletoolbench.download import digest, download
 from toolserver.stabletoolbench.unpack import Unpacked, unpack
@@ -103,10 +103,10 @@ class Command:
 
     def _import(self) -> tuple[dict[str, Any], list[str]]:
         """Import the recordings. Return what was imported, as a record and as lines."""
-        cache = self.out / "cache"
+        cache, folder = self.out / "cache", self.out / "server"
         catalog = load_catalog(cache)
-        with ResponseCache(cache, memory_entries=0) as responses:
-            report = import_folder(self.out / "server", responses, catalog)
+        with importing(str(cache), folder) as responses:
+            report = import_folder(folder, responses, catalog)
             save_catalog(catalog, cache)
             total = len(responses)
         lines = [f"Recordings: {total:,} calls of {len(catalog):,} APIs in {cache}"]

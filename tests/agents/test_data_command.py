@@ -4,8 +4,10 @@ import gzip
 import hashlib
 import io
 import json
+import sqlite3
 import tarfile
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from agents.cli import main
 from steptool_env.stabletoolbench.sample import SAMPLE
 from steptool_env.trajectories.trajectories import read_trajectories
 from tests.server_stub import QuietHandler, running
+from toolserver.cache.catalog_store import unfinished_imports
 from toolserver.errors import ConfigurationError, DataError
 from toolserver.stabletoolbench import download as downloads
 from toolserver.stabletoolbench.download import download
@@ -88,6 +91,18 @@ def test_an_archive_is_fetched_imported_and_played(
     main(["evaluate", *env, "--env-args", "suite=all", "--out", str(tmp_path / "sample")])
     runs = [read_trajectories(tmp_path / name / "trajectories.jsonl").trajectories for name in ("fetched", "sample")]
     assert [trajectory.steps for trajectory in runs[0]] == [trajectory.steps for trajectory in runs[1]]
+
+
+def test_an_import_that_was_interrupted_is_noted_in_the_cache(archive: bytes, tmp_path: Path) -> None:
+    (tmp_path / "data.zip").write_bytes(archive)
+    command = ["data", "stabletoolbench", "--from", str(tmp_path / "data.zip"), "--out", str(tmp_path)]
+    main([*command, "--quiet"])
+    assert unfinished_imports(tmp_path / "cache") == []
+    with closing(sqlite3.connect(tmp_path / "cache" / "cache.db")) as connection, connection:
+        connection.execute("UPDATE Cache SET value = substr(value, 1, 30) WHERE rowid = 9")
+    with pytest.raises(SystemExit):
+        main([*command, "--quiet"])  # ends at the damaged entry
+    assert unfinished_imports(tmp_path / "cache") == [str(tmp_path / "server")]
 
 
 def test_an_interrupted_download_goes_on_where_it_ended(tmp_path: Path) -> None:
@@ -202,6 +217,20 @@ def test_every_kind_of_tar_archive_is_read_and_a_damaged_one_is_reported(name: s
         path.write_bytes(content)
         with pytest.raises(DataError, match="cannot be unpacked"):
             unpack(path, tmp_path / "out", max_bytes=10**6)
+
+
+def test_a_header_that_cannot_be_read_is_reported_as_damage(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", ("tools/C/å.json", "{}"))
+    path.write_bytes(path.read_bytes().replace("å".encode(), b"\xff\xff"))
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        unpack(path, tmp_path / "out", max_bytes=10**6)
+    for headers in ({"GNU.sparse.size": "many"}, {"GNU.sparse.map": "0,one", "GNU.sparse.size": "1"}):
+        with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+            info = tarfile.TarInfo("tools/C/t.json")
+            info.pax_headers = headers
+            tar.addfile(info)
+        with pytest.raises(DataError, match="cannot be unpacked"):
+            unpack(tmp_path / "a.tar", tmp_path / "out", max_bytes=10**6)
 
 
 @pytest.mark.parametrize(

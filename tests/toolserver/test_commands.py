@@ -10,6 +10,10 @@ import pytest
 from tests.toolserver.apis import api, tool_file, write_json
 from tests.toolserver.numbered_calls import count, write_responses_folder
 from tests.toolserver.serving import run
+from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import save_catalog
+from toolserver.catalog.api_schema import ApiSpec, ToolCall, encode_body
+from toolserver.catalog.catalog import Catalog
 
 OK = {"error": "", "response": 1}
 
@@ -154,6 +158,22 @@ def test_an_export_leaves_a_damaged_entry_out_and_says_so(
         assert ", 1 calls" in output
         assert "not exported: the entry" in errors
         assert "does not match its hash" in errors
+
+
+@pytest.mark.parametrize("category", ["..", "a\\b", "x" * 300, "\ud83d"])
+def test_an_export_into_folders_leaves_out_names_that_no_folder_can_have(
+    category: str, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ResponseCache(cache) as responses:
+        responses.put(ToolCall(category, "tool", "api", {}), encode_body("", 1))
+    if category.isascii():  # the catalog holds no lone surrogates
+        save_catalog(Catalog([ApiSpec(category, "tool", "api")]), cache)
+    capsys.readouterr()
+    assert run("export", "stabletoolbench", tmp_path / "out", "--cache", cache) == 1
+    output, errors = capsys.readouterr()
+    assert "1 tools, 2 calls" in output
+    assert errors.count("cannot be the name of a file or folder") == 1 + category.isascii()
+    assert (tmp_path / "out" / "tool_response_cache" / "Data" / "goal_line_for_Data" / "cards.json").is_file()
 
 
 def counts(cache: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

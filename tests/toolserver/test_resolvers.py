@@ -1,16 +1,18 @@
 """Sources of answers: the record, templates, models, upstream servers; and the answers that are stored."""
 
+import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
 
-from tests.server_stub import Reply, chat_stub, upstream_stub
+from tests.server_stub import QuietHandler, Reply, chat_stub, running, upstream_stub
 from tests.toolserver.apis import APIS
 from tests.toolserver.serving import OSLO, OSLO_BODY, make_cache
 from toolserver.cache import ResponseCache
@@ -252,6 +254,8 @@ class TestLlm:
             ('{"error": "", "response": "a "quoted" word"}', ("", 'a "quoted" word')),
             ('{"error": "", "response": null}', None),
             ("", None),
+            pytest.param('{"error": "", "response": "again"}\n' * 10_000 + '{"error', None, id="repeated and cut"),
+            pytest.param('{"error": "", "response": "' + '" ' * 10_000, None, id="many quotes"),
         ],
     )
     def test_how_answers_are_read(self, text: str, answer: tuple[str, Any] | None) -> None:
@@ -286,6 +290,47 @@ class TestLive:
         with upstream_stub(lambda request: answer) as stub:
             assert ask(LiveResolver(stub.url, retries=1)).outcome is Outcome.UNAVAILABLE
             assert len(stub.requests) == 2
+
+    def test_as_many_calls_are_upstream_at_once_as_there_are_threads(self) -> None:
+        together = Barrier(120, timeout=60)
+
+        def answer(request: dict[str, Any]) -> Any:
+            together.wait()  # for all the others
+            return {"error": "", "response": request["tool_input"]}
+
+        with upstream_stub(answer) as stub, ThreadPoolExecutor(120) as pool:
+            resolver = LiveResolver(stub.url, retries=0, timeout=90)
+            answers = pool.map(lambda number: ask(resolver, OSLO._replace(arguments={"n": number})), range(120))
+            assert [answer.response for answer in answers] == [{"n": number} for number in range(120)]
+
+    @pytest.mark.parametrize("charset", ["zlib_codec", "rot13", "utf-16", "undefined"])
+    def test_an_answer_is_read_as_json_whatever_charset_its_header_names(self, charset: str) -> None:
+        with raw_upstream(b'{"error": "", "response": "gr\xc3\xa5"}', charset=charset) as url:
+            assert ask(LiveResolver(url)).response == "grå"
+        with raw_upstream(b"[" * 100_000, charset=charset) as url:
+            assert ask(LiveResolver(url, retries=0)).outcome is Outcome.UNAVAILABLE
+
+    def test_an_answer_that_unpacks_to_more_than_the_limit_is_unusable(self) -> None:
+        text = b'{"error": "", "response": "%s"}' % (b"a" * 2**24)
+        with raw_upstream(gzip.compress(text, 1), **{"content-encoding": "gzip"}) as url:
+            answer = ask(LiveResolver(url, retries=0))
+            assert (answer.outcome, answer.provenance) == (Outcome.UNAVAILABLE, Provenance.SERVICE)
+            assert "more than 16,777,216 bytes" in answer.error
+
+
+@contextmanager
+def raw_upstream(content: bytes, charset: str = "", **headers: str) -> Iterator[str]:
+    """An upstream server that answers with these bytes, under these headers."""
+    if charset:
+        headers["content-type"] = f"application/json; charset={charset}"
+
+    class Handler(QuietHandler):
+        def post(self, body: bytes) -> None:
+            with suppress(OSError):  # the client has read enough
+                self.reply(200, content, headers)
+
+    with running(Handler) as server:
+        yield f"http://127.0.0.1:{server.server_port}/rapidapi"
 
 
 @pytest.mark.parametrize(

@@ -86,10 +86,13 @@ class CacheEntry:
     def describe(self) -> Description:
         """Decode call, source and time of the recording. Raises `CacheError` for a description of another form."""
         try:
-            category, tool, api, arguments, source, recorded_at = json.loads(self._description)
-        except (ValueError, TypeError, RecursionError) as error:
-            raise CacheError(f"an entry has no readable description ({error}); see `toolserver verify`") from None
-        return Description(ToolCall(category, tool, api, arguments), source, recorded_at)
+            match json.loads(self._description):
+                case [str(category), str(tool), str(api), dict(arguments), str(source), str(recorded_at)]:
+                    return Description(ToolCall(category, tool, api, arguments), source, recorded_at)
+            reason = "it is not that of a call"
+        except (ValueError, RecursionError) as error:
+            reason = str(error)
+        raise CacheError(f"an entry has no readable description ({reason}); see `toolserver verify`")
 
 
 def encode_record(call: ToolCall, response: ToolResponse, source: str, recorded_at: str) -> tuple[bytes, bytes]:

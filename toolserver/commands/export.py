@@ -48,7 +48,7 @@ def stabletoolbench(directory: Positional[Path], /, *, cache: CachePlace) -> Res
     """
     left_out = list[StoreProblem]()
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
-        tools = write_tools(directory / TOOLS, load_catalog(cache))
+        tools = write_tools(directory / TOOLS, load_catalog(cache), left_out)
         calls = write_responses(directory / RESPONSES, responses, left_out)
         problems = _complain(cache, responses, left_out)
     say(f"Wrote {directory / TOOLS} and {directory / RESPONSES}: {tools:,} tools, {calls:,} calls")

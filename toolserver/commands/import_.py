@@ -36,7 +36,7 @@ def stabletoolbench(
         on_conflict: Policy for a call that has another answer already.
     """
     catalog = load_catalog(cache)
-    with _importing(cache, directory) as responses:
+    with importing(cache, directory) as responses:
         report = import_folder(
             directory, responses, catalog, strict=strict, on_conflict=on_conflict, progress=show_progress
         )
@@ -72,7 +72,7 @@ def complexfuncbench(directory: Positional[Path | None] = None, /, *, cache: Cac
     """
     folder = find_data(directory)
     catalog = load_catalog(cache)
-    with _importing(cache, folder) as responses:
+    with importing(cache, folder) as responses:
         report = import_recordings(read_tasks(folder), read_apis(folder), responses, catalog)
         save_catalog(catalog, cache)
     say_counts("APIs", report.apis)
@@ -94,7 +94,7 @@ def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConf
         on_conflict: Policy for a call that has another answer already.
     """
     catalog = load_catalog(cache)
-    with _importing(cache, file) as responses:
+    with importing(cache, file) as responses:
         report = import_archive(file, responses, catalog, on_conflict=on_conflict)
         save_catalog(catalog, cache)
     say_counts("APIs", report.apis)
@@ -103,10 +103,11 @@ def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConf
 
 
 @contextmanager
-def _importing(cache: CachePlace, source: Path) -> Iterator[ResponseCache]:
-    """Open the cache, and note in it that an import is at work, so that an interrupted one is noticed.
+def importing(cache: CachePlace, source: Path) -> Iterator[ResponseCache]:
+    """Open a cache, and note in it that an import of `source` is at work, so that an interrupted one is noticed.
 
     A `DataError` before anything was imported removes the note, and the directory's files if it was new or empty.
+    Raises as `ResponseCache` does.
     """
     name = str(source.absolute()).encode(errors="backslashreplace").decode()
     place = None if is_redis(cache) else Path(cache)

@@ -15,6 +15,7 @@ A call with an empty token has no state.
 import base64
 import binascii
 import hmac
+import json
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from typing import Any
 import orjson
 
 from toolserver.calls.episode_state import FAULT_LEVELS, EpisodeState
-from toolserver.calls.json_parsing import is_deeper
+from toolserver.calls.json_parsing import is_deeper, parse
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse, encode_body
 from toolserver.errors import ConfigurationError, StateTokenError
 
@@ -119,7 +120,7 @@ class StateCodec:
     def write(self, state: EpisodeState) -> str:
         """Return the continuing token of `state`. The same state and key give the same token."""
         fields = [state.seed, state.faults, state.task, state.step, state.clock, state.usage, state.changes]
-        payload, flag = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), _PLAIN
+        payload, flag = _as_json(fields), _PLAIN
         size = len(payload)
         if size >= _COMPRESS_FROM:
             # Not zstandard: its compressor cannot be shared by threads.
@@ -180,6 +181,20 @@ class StateCodec:
         self._memory[token] = state
 
 
+def _as_json(fields: list[Any]) -> bytes:
+    try:
+        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # a lone surrogate, in a text of a model that a call stored in the world
+        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _from_json(payload: bytes) -> Any:
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return parse(payload.decode())
+
+
 def _inflated(flag: int, payload: bytes) -> bytes:
     if flag == _PLAIN:
         return payload
@@ -196,7 +211,7 @@ def _inflated(flag: int, payload: bytes) -> bytes:
 def _decode(payload: bytes) -> EpisodeState:
     """Return the state in a verified payload. The key may be public, so each field is checked."""
     try:
-        fields = orjson.loads(payload)
+        fields = _from_json(payload)
         seed, faults, task, step, clock, usage, changes = fields
     except (ValueError, TypeError):
         raise StateTokenError("the state token is not a list of seven fields") from None

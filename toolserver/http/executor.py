@@ -41,7 +41,7 @@ class CallExecutor:
 
     A recorded, synthetic or world answer takes microseconds and is computed inline; a thread would cost more.
     Upstream answers, and records on another machine, are awaited for at most `timeout` seconds. After that the call's
-    outcome is `TIMEOUT`; a later upstream answer is still recorded.
+    outcome is `TIMEOUT`. A call that waits for a thread is dropped then; the late answer to any other one is recorded.
 
     Args:
         service: Answers calls.
@@ -139,9 +139,10 @@ class CallExecutor:
     async def _wait(self, pending: PendingAnswer, call: ToolCall, route: str) -> ToolResponse:
         running = asyncio.get_running_loop().run_in_executor(self._pool, pending)
         try:
-            answer = self._with_token(await asyncio.wait_for(asyncio.shield(running), self._timeout))
+            # At the time-out, `wait_for` cancels a call that waits for a thread: calls would pile up while the upstream
+            # server hangs, and others wait for them when it is back. One that runs cannot be cancelled.
+            answer = self._with_token(await asyncio.wait_for(running, self._timeout))
         except TimeoutError:
-            running.add_done_callback(_forget)
             answer = _TIMED_OUT._replace(state=call.state)
         # Not every answer from a thread is a miss: a thread also reads records on another machine. A recorded upstream
         # answer counts as a hit if it comes from memory.
@@ -163,9 +164,3 @@ def _defect(call: ToolCall) -> ToolResponse:
     """The answer to a call on which a resolver raised; the traceback is logged."""
     _log.exception("a resolver raised at %s/%s/%s", call.category[:80], call.tool[:80], call.api[:80])
     return _FAILED._replace(state=call.state)
-
-
-def _forget(running: asyncio.Future[ToolResponse]) -> None:
-    """Retrieve the exception of a late answer, so that asyncio does not warn about it."""
-    if not running.cancelled():
-        running.exception()

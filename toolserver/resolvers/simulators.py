@@ -17,8 +17,9 @@ Message = dict[str, str]
 _EXAMPLE_LENGTH = 2048  # characters of examples in a prompt
 MAX_EXAMPLES = 5
 
-_FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
-_LOOSE = re.compile(r'"error"\s*:\s*"(.*?)"\s*,\s*"response"\s*:\s*"(.*)"\s*\}\s*$', re.DOTALL)
+_FENCE = "```"
+_ERROR = re.compile(r'"error"\s*:\s*"')
+_RESPONSE = re.compile(r'"\s*,\s*"response"\s*:\s*"')
 
 
 class Example(NamedTuple):
@@ -60,18 +61,34 @@ def read_answer(text: str) -> tuple[str, Any] | None:
 
     Accepts a fenced block, and the unescaped quotes inside `response` that the MirrorAPI prompt itself shows.
     """
-    text = _FENCE.sub("", text)
+    text = text.strip()
+    if text.startswith(_FENCE):
+        text = text.removeprefix(_FENCE).removeprefix("json")
+    text = text.removesuffix(_FENCE).strip()
     try:
         check_nesting(text)
         answer = orjson.loads(text)
     except ValueError:
-        loose = _LOOSE.search(text)
-        return (loose[1], loose[2]) if loose and (loose[1] or loose[2]) else None
+        loose = _read_loosely(text)
+        return loose if loose and any(loose) else None
     if not isinstance(answer, dict) or not {"error", "response"} <= answer.keys():
         return None
     error, response = answer["error"], answer["response"]
     # A model without an answer writes an empty one, which must not be recorded.
     return (str(error or ""), response) if error or response not in ("", None) else None
+
+
+def _read_loosely(text: str) -> tuple[str, str] | None:
+    """Return error and response of an answer with unescaped quotes, in a time that grows as the length of `text`.
+
+    One expression for all of it takes minutes for a model that repeats an answer until its tokens are used up.
+    """
+    texts = text.removesuffix("}").rstrip()
+    if not (text.endswith("}") and texts.endswith('"')):
+        return None
+    first = _ERROR.search(texts)
+    second = _RESPONSE.search(texts, first.end(), len(texts) - 1) if first else None
+    return (texts[first.end() : second.start()], texts[second.end() : -1]) if first and second else None
 
 
 def _fitting(examples: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:

@@ -1,7 +1,9 @@
 """HTTP client of the resolvers that call another server, with a timeout and bounded retries."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from math import inf
 from typing import Any, TypeVar
 
@@ -14,6 +16,7 @@ from toolserver.resolvers.base import refuse
 T = TypeVar("T")
 
 _OK, _BAD_REQUEST = 200, 400
+_LARGEST = 2**24  # bytes of an answer, unpacked
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -47,7 +50,7 @@ class UnreachableError(UpstreamError):
 
 
 class Upstream:
-    """Posts JSON to one URL and parses the answer. Thread-safe.
+    """Posts JSON to one URL and parses the answer. Thread-safe. An answer of more than 16 MiB is an unusable one.
 
     Args:
         url: URL of the endpoint.
@@ -73,8 +76,9 @@ class Upstream:
         self._url = url
         self._backoff = backoff
         self._connect_timeout = connect_timeout
-        limits = httpx.Timeout(timeout, connect=connect_timeout or timeout)
-        self._client = httpx.Client(headers=dict(headers), timeout=limits)
+        times = httpx.Timeout(timeout, connect=connect_timeout or timeout)
+        # The callers bound the number of requests. httpx would let them wait for one of 100 connections.
+        self._client = httpx.Client(headers=dict(headers), timeout=times, limits=httpx.Limits())
         self._attempts = 1 + retries
 
     def ask(self, payload: Mapping[str, Any], read: Callable[[Any], ToolResponse]) -> ToolResponse:
@@ -114,11 +118,13 @@ class Upstream:
             raise UpstreamError(Outcome.UNAVAILABLE, message, 0, status=_BAD_REQUEST) from None
         body = ""
         try:
-            response = self._client.send(request)
+            response, content = self._receive(request)
+            body = content.decode(errors="replace")
             response.raise_for_status()
-            body = response.text
-            check_nesting(body)
-            return read(response.json())
+            # JSON has its own encodings. Python has some that the header may name and that are not of text.
+            text = content.decode(json.detect_encoding(content), "surrogatepass")
+            check_nesting(text)
+            return read(json.loads(text))
         except httpx.ConnectTimeout:
             retries = 0 if self._connect_timeout else inf
             raise UnreachableError(Outcome.TIMEOUT, "Upstream server timed out.", retries) from None
@@ -128,7 +134,6 @@ class Upstream:
             status = error.response.status_code
             retries = inf if status in _RETRIED else 0
             message = f"Upstream server answered HTTP {status}."
-            body = error.response.text
             raise UpstreamError(Outcome.UNAVAILABLE, message, retries, status=status, body=body) from None
         except httpx.HTTPError as error:
             message = f"Upstream server unavailable ({type(error).__name__})."
@@ -138,6 +143,16 @@ class Upstream:
         except (UnusableResponseError, ValueError) as error:
             message = f"Upstream server gave no usable answer: {error}"
             raise UpstreamError(Outcome.UNAVAILABLE, message, status=_OK, body=body) from None
+
+    def _receive(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+        """Send a request. Return the answer and its body, of which no more is read than is taken."""
+        content = bytearray()
+        with closing(self._client.send(request, stream=True)) as response:
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > _LARGEST:
+                    raise UnusableResponseError(f"it has more than {_LARGEST:,} bytes")
+        return response, bytes(content)
 
     def close(self) -> None:
         """Close the connections."""

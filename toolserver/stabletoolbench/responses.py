@@ -90,36 +90,39 @@ def write_responses(folder: Path, cache: ResponseCache, left_out: list[StoreProb
     Args:
         folder: Folder to write; files of the same names are replaced.
         cache: Recorded calls.
-        left_out: List that gets the damaged entries. Without it, the first one raises.
+        left_out: List that gets the entries that are damaged or whose names cannot be those of a file and its folders.
+            Without it, the first one raises.
 
     Raises:
         CacheError: The store cannot be read, or an entry is damaged.
+        DataError: A name cannot be that of a file or folder.
         ConfigurationError: A file cannot be written.
     """
-    located = list[tuple[tuple[str, str, str], bytes]]()
+    located = list[tuple[Path, bytes]]()
     for key, entry in cache.entries(left_out):
         try:
-            located.append((_place(entry), key))
-        except CacheError as error:
+            located.append((folder / _place(entry), key))
+        except (CacheError, DataError) as error:
             if left_out is None:
                 raise
             left_out.append(StoreProblem(key.hex(), str(error)))
     located.sort()
-    for (category, tool, api), calls in groupby(located, key=lambda item: item[0]):
+    for target, calls in groupby(located, key=lambda item: item[0]):
         entries = [found for _, key in calls if (found := cache.get(key)) is not None]
-        target = folder / folder_name(category) / folder_name(f"{tool}_for_{category}") / f"{folder_name(api)}.json"
         with new_file(target) as file:
             file.write(json.dumps(dict(sorted(map(_written, entries))), indent=4).encode())
     return len(located)
 
 
-def _place(entry: CacheEntry) -> tuple[str, str, str]:
+def _place(entry: CacheEntry) -> Path:
+    """Return the path of the file that holds an entry, below the folder of all."""
     call = entry.describe().call
     try:
         decode_body(entry.body)
     except ValueError as error:
         raise CacheError(f"the body cannot be served ({error}); see `toolserver verify`") from None
-    return standardize_category(call.category), call.tool, call.api
+    category = standardize_category(call.category)
+    return Path(folder_name(category)) / folder_name(f"{call.tool}_for_{category}") / f"{folder_name(call.api)}.json"
 
 
 def _written(entry: CacheEntry) -> tuple[str, dict[str, Any]]:

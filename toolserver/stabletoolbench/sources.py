@@ -1,6 +1,7 @@
 """Files of StableToolBench's folders: search for those to import, and names of those to write."""
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ TOOLS = "tools"
 RESPONSES = "tool_response_cache"
 EXPECTED = f"a folder with {TOOLS}/, {RESPONSES}/, query files or judged runs is needed"
 """Remedy for a folder without anything to import."""
+_NOT_IN_NAMES = re.compile("[/\\\\\0\ud800-\udfff]")
 _EPISODE_FIELDS = {"answer_steps", "final_step", "is_solved"}
 
 
@@ -73,6 +75,6 @@ def _is_episode(item: Any) -> bool:
 
 def folder_name(name: str) -> str:
     """Return `name`. Raises `DataError` if it is a path or not a valid name of one file or folder."""
-    if name in ("", ".", "..") or any(character in name for character in "/\\\0") or len(name.encode()) > 240:
+    if name in ("", ".", "..") or _NOT_IN_NAMES.search(name) or len(name.encode()) > 240:
         raise DataError(f"{name!r:.300} cannot be the name of a file or folder")
     return name

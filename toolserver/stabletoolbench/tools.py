@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from toolserver.cache import StoreProblem
 from toolserver.calls.naming import standardize
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.views import documentation, read_documentation
@@ -30,16 +31,29 @@ def read_tool(path: Path, problems: ImportProblems) -> Iterator[ApiSpec]:
             problems.add(path, f"api_list[{position}]", error)
 
 
-def write_tools(folder: Path, specs: Iterable[ApiSpec]) -> int:
+def write_tools(folder: Path, specs: Iterable[ApiSpec], left_out: list[StoreProblem] | None = None) -> int:
     """Write every tool's file below `folder`. Return their number.
+
+    Args:
+        folder: Folder to write; files of the same names are replaced.
+        specs: APIs.
+        left_out: List that gets the tools whose names cannot be those of a file and its folder. Without it, the first
+            one raises.
 
     Raises:
         ConfigurationError: A file cannot be written.
+        DataError: A name cannot be that of a file or folder.
     """
     tools = 0
     ordered = sorted(specs, key=lambda spec: spec.key)
     for (category, tool), apis in groupby(ordered, key=lambda spec: spec.key[:2]):
-        target = folder / folder_name(category) / f"{folder_name(tool)}.json"
+        try:
+            target = folder / folder_name(category) / f"{folder_name(tool)}.json"
+        except DataError as error:
+            if left_out is None:
+                raise
+            left_out.append(StoreProblem("", f"the tool {tool!r:.80}: {error}"))
+            continue
         with new_file(target) as file:
             file.write(json.dumps(_tool(list(apis)), indent=2).encode())
         tools += 1

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Self, cast
 
-from toolserver.errors import ConfigurationError, DataError
+from toolserver.errors import ConfigurationError, DataError, StepToolError
 
 _BLOCK = 2**20
 _RATIO = 200  # unpacked bytes per byte of the archive, above which it is refused as a decompression bomb
@@ -85,7 +85,10 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int) -> Unpacked:
                 if written > limit:
                     raise _too_large(archive, limit)
                 result.files[place[0]] += 1
-    except (*_DAMAGED, EOFError, OSError, RuntimeError) as error:  # RuntimeError: encrypted, or an unknown method
+    except StepToolError:
+        raise
+    # RuntimeError: encrypted, or an unknown method. ValueError: a header that cannot be read.
+    except (*_DAMAGED, EOFError, OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{archive.name}: cannot be unpacked ({type(error).__name__}: {error})") from error
     if not result.files:
         raise DataError(

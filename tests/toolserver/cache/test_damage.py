@@ -131,11 +131,24 @@ def test_a_damaged_entry_is_neither_kept_nor_replaced_in_silence(tmp_path: Path)
         cache.put(OSLO, OSLO_BODY)
 
 
-def test_a_forged_entry_with_the_right_hash_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("written", "forged"),
+    [
+        (b'["Data"', b'{"Data"'),
+        (b'["Data"', b'[["Da"]'),
+        (b'["Data"', b"[123456"),
+        (b'{"number":0,"unit":"m"}', b'["number",0,"unit","m"]'),
+        (b'"",""]', b'"",17]'),
+    ],
+)
+def test_a_forged_entry_with_the_right_hash_is_an_error(
+    tmp_path: Path, written: bytes, forged: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
     key, value = encode_record(numbered_call(0), ToolResponse(answer(0)), "", "")
     put_numbers(tmp_path, range(1), "")
-    rest = value[19:].replace(b'["Data"', b'{"Data"')
+    rest = value[19:].replace(written, forged, 1)
     assert rest != value[19:]
+    assert len(rest) == len(value[19:])
     store(tmp_path, key, value[:3] + record._digest(key, value[:3], rest) + rest)
     capsys.readouterr()
     for command, status in ((["verify"], 1), (["stats"], 2), (["export", "archive", tmp_path / "file"], 1)):

@@ -303,6 +303,16 @@ def test_what_a_write_makes_passes_the_check_of_another_replica(operation: str) 
         assert all(isinstance(change, Change) for change in changes_of(state).changes)
 
 
+def test_a_write_of_half_a_character_goes_into_the_token_as_any_other_text(ways: Ways) -> None:
+    stay = api_of("hotel.book").encode_arguments({**STAY, "guest": "Ada \ud83d"})
+    (booked,) = ways.answers([GOOD._replace(arguments=stay)])
+    assert booked["outcome"] == "ok"
+    (change, *_) = changes_of(world_codec(VENDORS).read(booked["state"])).changes
+    assert change.values["guest"] == "Ada \ud83d"
+    (again,) = ways.answers([GOOD._replace(state=booked["state"])])
+    assert again["outcome"] == "ok"
+
+
 class Breaking(Resolver):
     """A resolver with a defect."""
 
