@@ -144,6 +144,14 @@ class TrainConfig:
             raise ConfigurationError("; ".join(problems))
 
 
+@dataclass(frozen=True)
+class _Unchecked(TrainConfig):
+    """Settings that are not yet compared with each other."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
 _NO_CRITIC: dict[str, Any] = {"policy": {"critic": "none"}}
 _GROUPS: dict[str, Any] = {"gamma": 1.0, "group_size": 8}
 _TREE: dict[str, Any] = {**_GROUPS, "advantage": "tree", "group_size": 2, "branches": 3}
@@ -171,11 +179,18 @@ def make_config(settings: Mapping[str, Any] | None = None) -> TrainConfig:
     Raises:
         ConfigurationError: A field is unknown, of the wrong type, or incompatible with another.
     """
-    settings = settings or {}
-    algo = settings.get("algo", TrainConfig.algo)
-    if algo not in ALGORITHMS:
-        raise ConfigurationError(f"algo: {algo!r} is not known; choose one of {', '.join(ALGORITHMS)}")
-    return checked(TrainConfig, merged(merged(asdict(TrainConfig()), ALGORITHMS[algo]), settings))
+    return checked(TrainConfig, _completed(settings or {}))
+
+
+def draft_config(settings: Mapping[str, Any]) -> TrainConfig:
+    """Settings as of `make_config` that flags are still to override: fields may contradict each other.
+
+    Raises:
+        ConfigurationError: A field is unknown or of the wrong type.
+    """
+    draft = object.__new__(TrainConfig)
+    vars(draft).update(vars(checked(_Unchecked, _completed(settings))))
+    return draft
 
 
 def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -211,6 +226,14 @@ def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
         nested = isinstance(value, Mapping) and isinstance(base.get(key), Mapping) and not key.endswith("args")
         result[key] = merged(base[key], value) if nested else value
     return result
+
+
+def _completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings over those of their algorithm over the defaults."""
+    algo = settings.get("algo", TrainConfig.algo)
+    if algo not in ALGORITHMS:
+        raise ConfigurationError(f"algo: {algo!r} is not known; choose one of {', '.join(ALGORITHMS)}")
+    return merged(merged(asdict(TrainConfig()), ALGORITHMS[algo]), settings)
 
 
 def _message(entry: Mapping[str, Any]) -> str:
