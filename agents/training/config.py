@@ -274,6 +274,15 @@ def _problems(config: TrainConfig) -> list[str]:
             "algorithm.advantage=step_critic has its own critic and does not use a value head; set policy.critic=none",
         ),
         (
+            advantage in ("reinforce", *GROUP_ESTIMATORS) and critic != "none",
+            f"algorithm.advantage={advantage} reads no values, and its advantages are no targets for them; set "
+            "policy.critic=none",
+        ),
+        (
+            config.critic_warmup > 0 and critic == "none" and advantage != "step_critic",
+            f"critic_warmup={config.critic_warmup} needs a critic; set it to 0",
+        ),
+        (
             advantage in GROUP_ESTIMATORS and group_size < 2,
             f"algorithm.advantage={advantage} needs algorithm.group_size of 2 or more",
         ),
