@@ -300,6 +300,11 @@ def _problems(config: TrainConfig) -> list[str]:
             f"algorithm.branch_before={list(before)} must be different calls, each 1 or more",
         ),
         (
+            branches > 0 and config.algorithm.reward_timing == "terminal_sum",
+            f"algorithm.reward_timing=terminal_sum is incompatible with algorithm.branches={branches}: the sum of an "
+            "episode has the rewards before a branch leaves it, that of the branch does not; set per_step",
+        ),
+        (
             config.env.num_envs < (slots := 1 + branches * len(before)),
             f"env.num_envs={config.env.num_envs}: an episode and its branches are played together and need {slots}, by "
             f"algorithm.branches={branches} and algorithm.branch_before={list(before)}",

@@ -278,6 +278,7 @@ def test_annealed_learning_rates_fall_to_nothing_over_the_calls_of_the_run() -> 
         ({"algo": "tree", "algorithm": {"branches": 0}}, "algorithm.branches=0 with algorithm.advantage=tree"),
         ({"algorithm": {"branches": 2}}, "algorithm.branches=2 with algorithm.advantage=step_gae"),
         ({"algo": "tree", "algorithm": {"branch_before": [0]}}, r"branch_before=\[0\] must be different calls, each 1"),
+        ({"algo": "tree", "algorithm": {"reward_timing": "terminal_sum"}}, "terminal_sum is incompatible with"),
         ({"algo": "tree", "env": {"num_envs": 9}}, "env.num_envs=9: .* need 10, by algorithm.branches=3"),
         ({"shard": True, "rollout": {"engine": "static"}}, "shard=True is incompatible with"),
         ({"rollout": {"engine": "ray", "harness": "module:function"}}, "incompatible with rollout.engine=ray"),
