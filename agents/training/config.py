@@ -245,15 +245,18 @@ def _message(entry: Mapping[str, Any]) -> str:
 
 _MINIMA = {
     0: "seed critic_warmup checkpoint_every save_total_limit eval_every log_episodes optim.lr optim.value_lr "
-    "optim.max_tokens env.curriculum rollout.max_staleness",
+    "optim.max_tokens env.curriculum rollout.max_staleness algorithm.gamma algorithm.gae_lambda algorithm.clip_coef "
+    "algorithm.kl_coef",
     1: "calls episodes eval_episodes env.num_envs sampling.max_action_tokens algorithm.group_size algorithm.epochs "
     "algorithm.mini_batches rollout.parts",
 }
+_SHARES = "env.curriculum algorithm.gamma algorithm.gae_lambda"
 
 
 def _problems(config: TrainConfig) -> list[str]:
     """Wrong settings and contradictions; each names the fields and the remedy."""
     numbers = [(name, attrgetter(name)(config), least) for least, names in _MINIMA.items() for name in names.split()]
+    shares = [(name, attrgetter(name)(config)) for name in _SHARES.split()]
     advantage, group_size = config.algorithm.advantage, config.algorithm.group_size
     branches, before = config.algorithm.branches, config.algorithm.branch_before
     critic, engine, shard = config.policy.critic, config.rollout.engine, config.shard
@@ -261,6 +264,7 @@ def _problems(config: TrainConfig) -> list[str]:
     checks = [
         # A comparison with nan is false, too.
         *((not number >= least, f"{name}={number} must be {least} or more") for name, number, least in numbers),
+        *((share > 1, f"{name}={share} must be 1 or less") for name, share in shares),
         (
             advantage not in estimators and ":" not in advantage,  # `module:factory` is resolved by the trainer
             f"algorithm.advantage={advantage!r} is unknown: give one of {', '.join(estimators)} or 'module:factory'",
