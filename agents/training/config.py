@@ -57,7 +57,7 @@ class AlgorithmConfig:
     """Advantage estimator: `step_gae`, `token_gae`, `reinforce`, `rloo`, `grpo`, `step_grpo`, `gigpo`, `tree`,
     `step_critic` (ArCHer), `released`, or `module:factory`; see `agents.training.advantages`."""
     gamma: float = 0.99
-    """Discount per step."""
+    """Discount per step. `rloo`, `grpo` and `tree`, and the part of `gigpo` that is GRPO's, take sums without it."""
     gae_lambda: float = 0.95
     """GAE's lambda per step; of `token_gae` per token."""
     group_size: int = 1
