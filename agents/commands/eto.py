@@ -43,6 +43,8 @@ class Command:
         from agents.training.dpo import pair_attempts, train_dpo
         from agents.training.sft import data_digest, encode_trajectory
 
+        if self.per_task < 1:
+            raise ConfigurationError(f"--per-task {self.per_task}: must be 1 or more")
         if not self.policy.checkpoint:
             raise ConfigurationError("--policy.checkpoint: give the policy that made the trajectories")
         checkpoint.check_place(self.out)

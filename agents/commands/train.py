@@ -20,7 +20,7 @@ from agents.evaluation.results import write_held_out
 from agents.options import Flags, as_shown, shown_only
 from agents.reporting.console import TrainingProgressBar, print_written
 from agents.rollout.config import LOCAL_ENGINES
-from agents.training.config import TrainConfig, make_config, read_yaml
+from agents.training.config import TrainConfig, draft_config, read_yaml
 from agents.training.metrics_log import MetricsLog, read_metrics
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def flags(words: Sequence[str]) -> Flags:
         out = known.out or Path(file.get("out", TrainConfig.out))
         base = stored_config(_newest(out), {**file, "out": str(out)})
     else:
-        base = make_config({**file, **({"algo": known.algo} if known.algo else {})})
+        base = draft_config({**file, **({"algo": known.algo} if known.algo else {})})
     if "--help-all" in words:
         return Flags(Command, ["--help"], Command(base, known.config))
     if {"-h", "--help"} & set(words):

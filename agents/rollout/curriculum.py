@@ -90,10 +90,15 @@ def open_training_pool(config: EnvConfig) -> EpisodePool:
     if not config.curriculum:
         return open_pool(config)
     depths = config.args.get("depths")
-    if not isinstance(depths, Mapping) or len(depths) < 2:
+    try:
+        # A depth of weight 0 is never drawn, so it would never be solved and the next one would not join.
+        weights = {int(d): float(w) for d, w in depths.items() if float(w)} if isinstance(depths, Mapping) else {}
+    except (TypeError, ValueError):
+        weights = {}
+    if len(weights) < 2 or not all(weight > 0 for weight in weights.values()):
         raise ConfigurationError(
-            f'env.curriculum={config.curriculum} needs several depths in env.args, like depths={{"3":1,"4":1}}; it has '
-            f"depths={depths!r}"
+            f"env.curriculum={config.curriculum} needs several depths in env.args with weights above 0, like "
+            f'depths={{"3":1,"4":1}}; it has depths={depths!r}'
         )
-    pools = {int(d): open_pool(replace(config, args={**config.args, "depths": {d: 1.0}})) for d in depths}
-    return CurriculumPool(pools, {int(depth): float(weight) for depth, weight in depths.items()})
+    pools = {d: open_pool(replace(config, args={**config.args, "depths": {str(d): 1.0}})) for d in weights}
+    return CurriculumPool(pools, weights)

@@ -57,7 +57,7 @@ class AlgorithmConfig:
     """Advantage estimator: `step_gae`, `token_gae`, `reinforce`, `rloo`, `grpo`, `step_grpo`, `gigpo`, `tree`,
     `step_critic` (ArCHer), `released`, or `module:factory`; see `agents.training.advantages`."""
     gamma: float = 0.99
-    """Discount per step."""
+    """Discount per step. `rloo`, `grpo` and `tree`, and the part of `gigpo` that is GRPO's, take sums without it."""
     gae_lambda: float = 0.95
     """GAE's lambda per step; of `token_gae` per token."""
     group_size: int = 1
@@ -144,6 +144,14 @@ class TrainConfig:
             raise ConfigurationError("; ".join(problems))
 
 
+@dataclass(frozen=True)
+class _Unchecked(TrainConfig):
+    """Settings that are not yet compared with each other."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
 _NO_CRITIC: dict[str, Any] = {"policy": {"critic": "none"}}
 _GROUPS: dict[str, Any] = {"gamma": 1.0, "group_size": 8}
 _TREE: dict[str, Any] = {**_GROUPS, "advantage": "tree", "group_size": 2, "branches": 3}
@@ -171,11 +179,18 @@ def make_config(settings: Mapping[str, Any] | None = None) -> TrainConfig:
     Raises:
         ConfigurationError: A field is unknown, of the wrong type, or incompatible with another.
     """
-    settings = settings or {}
-    algo = settings.get("algo", TrainConfig.algo)
-    if algo not in ALGORITHMS:
-        raise ConfigurationError(f"algo: {algo!r} is not known; choose one of {', '.join(ALGORITHMS)}")
-    return checked(TrainConfig, merged(merged(asdict(TrainConfig()), ALGORITHMS[algo]), settings))
+    return checked(TrainConfig, _completed(settings or {}))
+
+
+def draft_config(settings: Mapping[str, Any]) -> TrainConfig:
+    """Settings as of `make_config` that flags are still to override: fields may contradict each other.
+
+    Raises:
+        ConfigurationError: A field is unknown or of the wrong type.
+    """
+    draft = object.__new__(TrainConfig)
+    vars(draft).update(vars(checked(_Unchecked, _completed(settings))))
+    return draft
 
 
 def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -213,6 +228,14 @@ def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings over those of their algorithm over the defaults."""
+    algo = settings.get("algo", TrainConfig.algo)
+    if algo not in ALGORITHMS:
+        raise ConfigurationError(f"algo: {algo!r} is not known; choose one of {', '.join(ALGORITHMS)}")
+    return merged(merged(asdict(TrainConfig()), ALGORITHMS[algo]), settings)
+
+
 def _message(entry: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in entry["loc"])
     if entry["type"] == "unexpected_keyword_argument":
@@ -222,15 +245,18 @@ def _message(entry: Mapping[str, Any]) -> str:
 
 _MINIMA = {
     0: "seed critic_warmup checkpoint_every save_total_limit eval_every log_episodes optim.lr optim.value_lr "
-    "optim.max_tokens env.curriculum rollout.max_staleness",
+    "optim.max_tokens env.curriculum rollout.max_staleness algorithm.gamma algorithm.gae_lambda algorithm.clip_coef "
+    "algorithm.kl_coef",
     1: "calls episodes eval_episodes env.num_envs sampling.max_action_tokens algorithm.group_size algorithm.epochs "
     "algorithm.mini_batches rollout.parts",
 }
+_SHARES = "env.curriculum algorithm.gamma algorithm.gae_lambda"
 
 
 def _problems(config: TrainConfig) -> list[str]:
     """Wrong settings and contradictions; each names the fields and the remedy."""
     numbers = [(name, attrgetter(name)(config), least) for least, names in _MINIMA.items() for name in names.split()]
+    shares = [(name, attrgetter(name)(config)) for name in _SHARES.split()]
     advantage, group_size = config.algorithm.advantage, config.algorithm.group_size
     branches, before = config.algorithm.branches, config.algorithm.branch_before
     critic, engine, shard = config.policy.critic, config.rollout.engine, config.shard
@@ -238,6 +264,7 @@ def _problems(config: TrainConfig) -> list[str]:
     checks = [
         # A comparison with nan is false, too.
         *((not number >= least, f"{name}={number} must be {least} or more") for name, number, least in numbers),
+        *((share > 1, f"{name}={share} must be 1 or less") for name, share in shares),
         (
             advantage not in estimators and ":" not in advantage,  # `module:factory` is resolved by the trainer
             f"algorithm.advantage={advantage!r} is unknown: give one of {', '.join(estimators)} or 'module:factory'",
@@ -249,6 +276,15 @@ def _problems(config: TrainConfig) -> list[str]:
         (
             advantage == "step_critic" and critic != "none",
             "algorithm.advantage=step_critic has its own critic and does not use a value head; set policy.critic=none",
+        ),
+        (
+            advantage in ("reinforce", *GROUP_ESTIMATORS) and critic != "none",
+            f"algorithm.advantage={advantage} reads no values, and its advantages are no targets for them; set "
+            "policy.critic=none",
+        ),
+        (
+            config.critic_warmup > 0 and critic == "none" and advantage != "step_critic",
+            f"critic_warmup={config.critic_warmup} needs a critic; set it to 0",
         ),
         (
             advantage in GROUP_ESTIMATORS and group_size < 2,
@@ -266,6 +302,11 @@ def _problems(config: TrainConfig) -> list[str]:
         (
             branches > 0 and (min(before, default=0) < 1 or len(set(before)) < len(before)),
             f"algorithm.branch_before={list(before)} must be different calls, each 1 or more",
+        ),
+        (
+            branches > 0 and config.algorithm.reward_timing == "terminal_sum",
+            f"algorithm.reward_timing=terminal_sum is incompatible with algorithm.branches={branches}: the sum of an "
+            "episode has the rewards before a branch leaves it, that of the branch does not; set per_step",
         ),
         (
             config.env.num_envs < (slots := 1 + branches * len(before)),

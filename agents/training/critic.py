@@ -20,12 +20,14 @@ from agents.training.optimizer import Loss, PolicyOptimizer
 class Critic:
     """Interface of a critic, which does nothing."""
 
-    def fill_values(self, batch: Batch, episodes: Sequence[TokenEpisode], iteration: int) -> dict[str, float]:
+    def fill_values(
+        self, batch: Batch, episodes: Sequence[TokenEpisode], iteration: int, scale: float
+    ) -> dict[str, float]:
         """Fill in `batch.value` and `batch.final_value`, or `batch.advantage`, of the episodes of an iteration.
 
-        Return the `train/...` metrics of a critic that is trained here.
+        Return the `train/...` metrics of a critic that is trained here. `scale` is the factor of its learning rate.
         """
-        del batch, episodes, iteration
+        del batch, episodes, iteration, scale
         return {}
 
     def warmup_loss(self, loss_fn: Loss, epochs: int) -> tuple[Loss, int]:
@@ -54,9 +56,11 @@ class ValueHead(Critic):
         self._optimizer, self._policy, self._processes = optimizer, optimizer.policy, optimizer.processes
         self._max_tokens = optimizer.config.tokens_on(self._policy.device.type)
 
-    def fill_values(self, batch: Batch, episodes: Sequence[TokenEpisode], iteration: int) -> dict[str, float]:
+    def fill_values(
+        self, batch: Batch, episodes: Sequence[TokenEpisode], iteration: int, scale: float
+    ) -> dict[str, float]:
         """See `Critic.fill_values`."""
-        del iteration
+        del iteration, scale
         batch.value = self._values(batch, episodes)
         batch.final_value = final_values(self._policy, batch, self._max_tokens, self._processes)
         return {}

@@ -1,11 +1,13 @@
 """Settings of `steptool sft` and `steptool eto`. Imports no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ConfigDict
 
 from agents.baselines.demonstrations import Noise
+from agents.errors import ConfigurationError
 from agents.models.config import PolicyConfig
 from agents.options import Arguments
 from agents.reporting.loggers import LoggerName
@@ -25,6 +27,11 @@ class SFTConfig:
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=2e-3))
+
+    def __post_init__(self) -> None:
+        least = {"sft.epochs": (self.epochs, 1), "sft.batch_episodes": (self.batch_episodes, 1)}
+        least |= {"sft.weight_decay": (self.weight_decay, 0), "sft.optim.lr": (self.optim.lr, 0)}
+        _check_least(least)
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,21 @@ class DPOConfig:
     seed: int = 0
     """Random seed of the pairing of attempts, and of the order of the pairs."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-4))
+
+    def __post_init__(self) -> None:
+        least = {"preference.epochs": (self.epochs, 1), "preference.batch_pairs": (self.batch_pairs, 1)}
+        _check_least({**least, "preference.optim.lr": (self.optim.lr, 0)})
+        if not self.beta > 0:
+            raise ConfigurationError(f"preference.beta={self.beta} must be more than 0")
+
+
+def _check_least(settings: Mapping[str, tuple[float, int]]) -> None:
+    """Raise `ConfigurationError` unless each number is at least its bound."""
+    wrong = [
+        f"{name}={number} must be {least} or more" for name, (number, least) in settings.items() if not number >= least
+    ]  # of nan, too
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))
 
 
 def read_sft_config(path: Path) -> SFTRunConfig:

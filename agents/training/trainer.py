@@ -145,7 +145,8 @@ class OnlineTrainer:
         batch = collate(episodes, self.bundle.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
         if algorithm.reward_timing == "terminal_sum":
             batch.reward = terminal_sum(batch.reward, batch.step_count)
-        metrics = self._critic.fill_values(batch, episodes, iteration)
+        learning_rate_scale = 1 - self.counters.calls / self.config.calls if self.config.anneal else 1.0
+        metrics = self._critic.fill_values(batch, episodes, iteration, learning_rate_scale)
         if self._reference is not None:
             max_tokens = self.config.optim.tokens_on(policy.device.type)
             batch.ref_log_prob = evaluate_actions(self._reference, batch, "log_prob", max_tokens, self._processes)
@@ -158,7 +159,6 @@ class OnlineTrainer:
         if iteration < self.config.critic_warmup:
             loss_fn, epochs = self._critic.warmup_loss(loss_fn, epochs)
         shuffle = torch.Generator().manual_seed(derive(self.config.seed, "shuffle", iteration))
-        learning_rate_scale = 1 - self.counters.calls / self.config.calls if self.config.anneal else 1.0
         results = [
             self._optimizer.step(minibatch, loss_fn, learning_rate_scale)
             for _ in range(epochs)

@@ -18,7 +18,8 @@ Estimator = Callable[[Batch], Tensor]
 """Function from a batch, with its values where the policy has a critic, to advantages (b, j), not normalised."""
 
 MIN_STD = 1e-6
-"""Standard deviation up to which differences are rounding errors, which must not be scaled to deviation 1."""
+"""Standard deviation, as a share of the largest absolute value or of 1 (whichever is more), up to which differences are
+rounding errors, which must not be scaled to deviation 1."""
 
 
 def compute_advantages(batch: Batch, estimator: Estimator, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
@@ -95,11 +96,12 @@ def normalize(advantage: Tensor, step_index: Tensor, step_count: Tensor) -> Tens
 
     All are 0 where the means per step are equal.
     """
-    by_step = mean_per_step(advantage, step_index, int(step_count.max()))
+    exact = advantage.double()  # in single precision the mean of equal numbers may be another number
+    by_step = mean_per_step(exact, step_index, int(step_count.max()))
     flat = by_step[step_mask(by_step, step_count)]
-    deviation = flat.std(correction=0)
-    scaled = (advantage - flat.mean()) / deviation.clamp(min=MIN_STD)
-    return torch.where(deviation <= MIN_STD, 0.0, scaled) * (step_index >= 0)
+    deviation, least = flat.std(correction=0), MIN_STD * flat.abs().amax().clamp(min=1)
+    scaled = (exact - flat.mean()) / deviation.clamp(min=MIN_STD)
+    return (torch.where(deviation <= least, 0.0, scaled) * (step_index >= 0)).to(advantage.dtype)
 
 
 def terminal_sum(reward: Tensor, step_count: Tensor) -> Tensor:

@@ -35,11 +35,9 @@ def rloo(reward: Tensor, step_count: Tensor, group: Tensor, part: Tensor | None 
     An episode without others in its group gets 0. For `part` see `_episodes`.
     """
     first, episode = _episodes(group, part)
-    total, of = reward.sum(1)[first], group[first]
-    same = (of[:, None] == of[None, :]).to(reward.dtype)
-    others = same.sum(1) - 1
-    baseline = (same @ total - total) / others.clamp(min=1)
-    return ((total - baseline) * (others > 0))[episode][:, None] * step_mask(reward, step_count)
+    centred, _, count = _centre_within(reward.sum(1)[first], group[first])
+    apart = centred * count / (count - 1).clamp(min=1)  # from the mean of the others, as `centred` is from that of all
+    return apart.to(reward.dtype)[episode][:, None] * step_mask(reward, step_count)
 
 
 def grpo(reward: Tensor, step_count: Tensor, group: Tensor, part: Tensor | None = None) -> Tensor:
@@ -98,10 +96,22 @@ def _episodes(group: Tensor, part: Tensor | None) -> tuple[Tensor, Tensor]:
 
 def _normalize_within(values: Tensor, label: Tensor) -> Tensor:
     """Values (n,) with mean 0 and deviation 1 within each label; 0 where all are equal."""
+    centred, deviation, _ = _centre_within(values, label)
+    return (centred / deviation.clamp(min=MIN_STD)).to(values.dtype)
+
+
+def _centre_within(values: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Values (n,) minus the mean of their label, the deviation and the number of values there, in double precision.
+
+    The difference is 0 where all values of a label are equal up to rounding. In single precision their mean may be
+    another number.
+    """
     _, index = torch.unique(label, return_inverse=True)
-    size = int(index.max()) + 1
-    count = values.new_zeros(size).scatter_add(0, index, torch.ones_like(values))
-    mean = values.new_zeros(size).scatter_add(0, index, values) / count
-    centred = values - mean[index]
-    deviation = (values.new_zeros(size).scatter_add(0, index, centred**2) / count).sqrt()[index]
-    return torch.where(deviation <= MIN_STD, 0.0, centred / deviation.clamp(min=MIN_STD))
+    exact = values.double()
+    zeros = exact.new_zeros(int(index.max()) + 1)
+    count = zeros.scatter_add(0, index, torch.ones_like(exact))
+    centred = exact - (zeros.scatter_add(0, index, exact) / count)[index]
+    deviation = (zeros.scatter_add(0, index, centred**2) / count).sqrt()
+    least = MIN_STD * zeros.scatter_reduce(0, index, exact.abs(), "amax").clamp(min=1)
+    equal = (deviation <= least)[index]  # not where it is NaN, which the loss reports
+    return torch.where(equal, 0.0, centred), deviation[index], count[index]

@@ -51,11 +51,13 @@ class Archer(Critic):
         self.learner = StepCriticLearner(policy, config.optim, config.algorithm.gamma)
         self._engine = engine
 
-    def fill_values(self, batch: Batch, episodes: Sequence[TokenEpisode], iteration: int) -> dict[str, float]:
+    def fill_values(
+        self, batch: Batch, episodes: Sequence[TokenEpisode], iteration: int, scale: float
+    ) -> dict[str, float]:
         """Train the critic, then set `batch.advantage` to its advantages.
 
         The steps of `episodes`, of which the batch is made, go to the replay buffer. Return `train/...` metrics, means
-        over the updates.
+        over the updates. `scale` is the factor of the critic's learning rate.
         """
         self.buffer.extend(replay_steps(episodes, batch.reward.tolist()))
         generator = torch.Generator().manual_seed(derive(self.config.seed, "replay", iteration))
@@ -63,7 +65,7 @@ class Archer(Critic):
         with self._unsharded():
             actions = self._act([step.state for step in steps], iteration)
         parts = [slice(i, i + BATCH_STEPS) for i in range(0, len(steps), BATCH_STEPS)]
-        results = [self.learner.update(steps[part], actions[part]) for part in parts]
+        results = [self.learner.update(steps[part], actions[part], scale) for part in parts]
         batch.advantage = broadcast_to_tokens(self.learner.advantage(episodes), batch.step_index)
         return {**mean_metrics(results), "train/replay_steps": float(len(self.buffer))}
 

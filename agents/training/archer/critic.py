@@ -69,11 +69,11 @@ class StepCriticLearner:
         self._weights = [weight for weight in self.critic.parameters() if weight.requires_grad]
         self.optimizer = make_adamw([{"params": self._weights, "lr": optim.value_lr}])
 
-    def update(self, steps: Sequence[ReplayStep], actions: Sequence[Tokens]) -> dict[str, float]:
+    def update(self, steps: Sequence[ReplayStep], actions: Sequence[Tokens], scale: float = 1.0) -> dict[str, float]:
         """One optimizer step, then a step of the target network.
 
-        `actions` has an action of the current policy in the state of each replayed step. Return means over the steps
-        (`q_loss`, `v_loss`, `q`, `q_gap`), and `critic_grad_norm`.
+        `actions` has an action of the current policy in the state of each replayed step, `scale` is the factor of the
+        learning rate. Return means over the steps (`q_loss`, `v_loss`, `q`, `q_gap`), and `critic_grad_norm`.
 
         Raises:
             TrainingError: A loss or the gradient is not finite; the weights are unchanged.
@@ -89,6 +89,7 @@ class StepCriticLearner:
         metrics = {name: float(total) / len(steps) for name, total in sums.items()}
         metrics["critic_grad_norm"] = clip_gradients(self._weights, self._max_grad_norm)
         check_finite(metrics, "q_loss", "v_loss", "critic_grad_norm")
+        self.optimizer.param_groups[0]["lr"] = self._optim.value_lr * scale
         self.optimizer.step()
         polyak_update(self.target, self.critic, self._tau)
         return metrics

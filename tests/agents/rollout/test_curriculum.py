@@ -35,6 +35,14 @@ def test_a_stage_draws_the_smallest_depths_in_their_proportions() -> None:
         assert len(world_task_of(task).needed) == depth
 
 
+def test_a_depth_of_weight_0_is_no_stage() -> None:
+    args = {**TASKS, "depths": {"1": 0, "2": 1, "3": 0, "4": 1}}
+    pool = cast(CurriculumPool, open_training_pool(EnvConfig(args=args, num_envs=1, curriculum=0.5)))
+    assert pool.drawn == [2]
+    pool.stage = pool.next_stage([(seed, 1.0) for seed in range(4)], 0.5)
+    assert pool.drawn == [2, 4]
+
+
 def test_slots_of_different_depths_step_and_fork_together() -> None:
     pool = toolworld()
     pool.stage = 2
@@ -87,6 +95,12 @@ def test_a_resumed_run_goes_on_at_its_stage_with_the_same_tasks(tmp_path: Path) 
         again.iterate()
     assert again.counters == whole.counters
     assert_same_weights(again, weights(whole))
+
+
+@pytest.mark.parametrize("depths", [{"3": 1, "4": 0}, {"3": "a", "4": 1}, {"x": 1, "4": 1}, {"3": -1, "4": 1}])
+def test_a_curriculum_needs_weights_above_0(depths: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"several depths in env.args with weights above 0.* depths=\{'"):
+        open_training_pool(EnvConfig(args={"split": "train", "depths": depths}, curriculum=0.5))
 
 
 def test_a_curriculum_needs_depths() -> None:

@@ -248,10 +248,26 @@ def test_normalising_is_over_steps_not_tokens() -> None:
     torch.testing.assert_close(means.std(correction=0), torch.tensor(1.0, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("reward", "episodes"), [(0.7, 13), (0.7, 48), (0.1, 7), (1e4, 48)])
+EQUAL = [(0.7, 3), (0.7, 13), (0.7, 48), (0.1, 7), (1e4, 48), (33.3, 13), (70.3, 8), (250.7, 16), (0.7, 2000)]
+"""A reward, and a number of episodes that get it. In single precision their mean is often another number."""
+
+
+@pytest.mark.parametrize(("reward", "episodes"), EQUAL)
 def test_equal_advantages_are_zero_not_rounding_errors(reward: float, episodes: int) -> None:
     step, steps = packed([[1]] * episodes), torch.ones(episodes, dtype=torch.long)
     assert not advantages.normalize(torch.full((episodes, 1), reward), step, steps).any()
+
+
+@pytest.mark.parametrize(("reward", "episodes"), EQUAL)
+def test_a_group_of_equal_returns_has_no_advantage_at_any_scale(reward: float, episodes: int) -> None:
+    """One episode has its return in two parts, whose sum is rounded in another way."""
+    rewards = torch.tensor([[reward, 0.0]] * (episodes - 1) + [[reward / 3, reward - reward / 3]])
+    steps, group = torch.full((episodes,), 2), torch.zeros(episodes, dtype=torch.long)
+    states = [[f"{row}-{k}" for k in range(2)] for row in range(episodes)]
+    assert not advantages.rloo(rewards, steps, group).any()
+    assert not advantages.grpo(rewards, steps, group).any()
+    assert not advantages.gigpo(rewards, steps, group, states, gamma=1.0).any()
+    assert not advantages.step_grpo(torch.full_like(rewards, reward), steps, group, gamma=0.0).any()
 
 
 def test_the_critic_target_of_step_gae_solves_dynamic_programming() -> None:

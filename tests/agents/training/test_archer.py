@@ -179,6 +179,18 @@ def test_the_policy_waits_while_the_critic_warms_up(monkeypatch: pytest.MonkeyPa
     assert "train/loss" in run.iterate()
 
 
+def test_the_learning_rate_of_the_critic_is_annealed_with_that_of_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archer, "UPDATES", 1)
+    run = trainer(bandit_config(algo="archer", iterations=2, episodes=16, anneal=True, optim={"value_lr": 0.1}))
+    made = run._critic
+    assert isinstance(made, archer.Archer)
+    rates = []
+    while not run.over:
+        run.iterate()
+        rates.append(made.learner.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.1, 0.05])
+
+
 def test_a_reward_that_is_not_finite_leaves_the_critic_as_it_was() -> None:
     bundle = step_critic()
     before = weights_of(bundle.critic)

@@ -167,6 +167,17 @@ def test_a_device_that_is_not_there_is_named(
     assert capsys.readouterr().err.startswith(f"error: device={device}: cannot be used here (")
 
 
+def test_a_flag_settles_what_a_file_and_the_algorithm_disagree_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.yaml").write_text("policy: {critic: detached, checkpoint: nowhere}\n")
+    words = ["train", "--config", str(tmp_path / "run.yaml"), "--algo", "archer", "--out", str(tmp_path / "run")]
+    for flags, message in (([], "set policy.critic=none"), (["--policy.critic", "none"], "nowhere is not a folder")):
+        with pytest.raises(SystemExit):
+            main([*words, *flags])
+        assert message in capsys.readouterr().err
+
+
 def test_a_file_without_demonstrations_teaches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (path := tmp_path / "bad.jsonl").write_text("{broken\n")
     with pytest.raises(SystemExit, match="2"):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from agents.cli import main
 from agents.errors import ConfigurationError
 from agents.evaluation.evaluate import Evaluation, tasks_of
 from agents.models import checkpoint
@@ -27,8 +28,35 @@ from agents.training.sft import (
     schedule,
     train_sft,
 )
-from agents.training.sft_config import SFTConfig, SFTRunConfig
+from agents.training.sft_config import SFTConfig, SFTRunConfig, read_sft_config
 from tests.agents.bandit import RIGHT, blind_demonstrations, bundle
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["sft", "--sft.epochs", "0"], "sft.epochs=0 must be 1 or more"),
+        (["sft", "--sft.batch-episodes", "0"], "sft.batch_episodes=0 must be 1 or more"),
+        (["sft", "--sft.optim.lr", "-1"], "sft.optim.lr=-1.0 must be 0 or more"),
+        (["eto", "--preference.batch-pairs", "0"], "preference.batch_pairs=0 must be 1 or more"),
+        (["eto", "--preference.beta", "0"], "preference.beta=0.0 must be more than 0"),
+        (["eto", "--preference.beta", "nan"], "preference.beta=nan must be more than 0"),
+        (["eto", "--per-task", "-1"], "--per-task -1: must be 1 or more"),
+    ],
+)
+def test_numbers_that_teach_nothing_are_named(
+    flags: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read = ["--trajectories", "played.jsonl"] if flags[0] == "eto" else []
+    with pytest.raises(SystemExit):
+        main([*flags, *read, "--policy.checkpoint", "nano-sft", "--out", str(tmp_path / "out")])
+    assert words in capsys.readouterr().err
+
+
+def test_a_number_in_a_file_that_teaches_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sft.yaml").write_text("sft: {batch_episodes: 0}")
+    with pytest.raises(ConfigurationError, match=r"sft\.batch_episodes=0 must be 1 or more"):
+        read_sft_config(tmp_path / "sft.yaml")
 
 
 def test_a_policy_learns_what_is_demonstrated(learning_seed: int) -> None:
