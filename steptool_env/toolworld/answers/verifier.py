@@ -129,11 +129,12 @@ class AnswerVerifier:
 
     def _are_alternatives(self, one: Quantity, other: Quantity, other_is_right: bool) -> bool:
         """Return True if a right number and a known one are alternatives: `12 or 45`, `12, 45`."""
-        if one.passing or other.passing or any(slot.goes_with(each) for slot in self._numeric for each in (one, other)):
+        known, right = (one, other) if other_is_right else (other, one)
+        # A small spelled number beside one in digits chooses nothing ("12, one of the largest"): "two or three" does.
+        if known.passing > right.passing or any(slot.goes_with(each) for slot in self._numeric for each in (one, other)):
             return False
         if _DOUBT.search(other.gap) and len(other.gap) <= _NEAR:
             return True
-        known = one if other_is_right else other
         units = {reading.unit.dimension for reading in known.readings if reading.unit is not None}
         own = {slot.unit.dimension for slot in self._numeric if slot.unit is not None}
         return _JOINS.fullmatch(other.gap) is not None and (not units or bool(units & own))

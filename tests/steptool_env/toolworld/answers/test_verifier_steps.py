@@ -75,6 +75,22 @@ def test_what_the_asked_call_gave_beside_the_answer_contradicts() -> None:
     assert tried > 5
 
 
+@cache
+def counted() -> WorldTask:
+    """Task that asks for a small count and for a mean."""
+    (task,) = (each.task for each in read_questions() if each.task.query.startswith("How many cities does the country"))
+    assert gold_answer(task) == "3; 755425.33"
+    return task
+
+
+@pytest.mark.parametrize(
+    "hedge", ["Two or three", "Three or maybe four", "One, two, three or four", "Two cities or three", "Three, four"]
+)
+def test_small_spelled_counts_are_alternatives_beside_a_right_number_in_digits(hedge: str) -> None:
+    assert is_right(counted(), "Three cities, one of them large; their average population is 755,425.33.")
+    assert not is_right(counted(), f"{hedge} cities; their average population is 755,425.33.")
+
+
 def test_a_total_beside_a_mean_may_be_stated_but_not_offered() -> None:
     tried = 0
     for level in LEVELS:
