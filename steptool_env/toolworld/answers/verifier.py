@@ -162,8 +162,9 @@ class AnswerVerifier:
 
     @cached_property
     def _counts(self) -> frozenset[float]:
-        """Small whole numbers without a unit in the query or the steps."""
-        plain = (each.value for each in self._explainable if each.unit is None)
+        """Small whole numbers without a unit in the query, the steps or the answer's slots."""
+        plain = [each.value for each in self._explainable if each.unit is None]
+        plain += [slot.number for slot in self._numeric if slot.unit is None]
         return frozenset(value for value in plain if 1 < value <= _COUNTED and value.is_integer())
 
     @cached_property

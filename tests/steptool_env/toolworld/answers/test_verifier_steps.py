@@ -83,6 +83,11 @@ def counted() -> WorldTask:
     return task
 
 
+def test_a_total_may_stand_beside_a_mean_whose_count_is_asked_too() -> None:
+    assert is_right(counted(), "3 cities with a mean population of 755,425.33, so 2,266,276 people in total.")
+    assert not is_right(counted(), "3 cities with a mean population of 755,425.33, so 2,366,276 people in total.")
+
+
 @pytest.mark.parametrize(
     "hedge", ["Two or three", "Three or maybe four", "One, two, three or four", "Two cities or three", "Three, four"]
 )
