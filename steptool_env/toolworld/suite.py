@@ -181,9 +181,18 @@ def world_task_of(task: Task) -> WorldTask:
     """Return the `WorldTask` of a task; `find_world_task` finds that of a task without `solution`, e.g. from a file.
 
     Raises:
-        ConfigurationError: The task is not of ToolWorld, or no suite in this process has its settings.
+        ConfigurationError: The task is not of ToolWorld, no suite in this process has its settings, or its query is not
+            that of the task of this id: it is of another version, so its solution is not known.
     """
-    return task.solution if isinstance(task.solution, WorldTask) else find_world_task(task.id)
+    if isinstance(task.solution, WorldTask):
+        return task.solution
+    found = find_world_task(task.id)
+    if found.query != task.query:
+        raise ConfigurationError(
+            f"task {task.id!r}: its query is {task.query!r:.80}, but {found.query!r:.80} in this version of the tasks; "
+            "grade its episodes with the version of steptool-env that made them"
+        )
+    return found
 
 
 def find_world_task(task_id: str) -> WorldTask:
