@@ -80,8 +80,8 @@ class Command:
         sets = _by_suite(episodes)
         if len({*map(_last, sets)}) < len(sets):
             raise ConfigurationError(
-                f"{self.run_path}: ToolBench's layout has one file per query set, and two of {', '.join(sets)} have the "
-                "same last part; export them one by one"
+                f"{self.run_path}: ToolBench's layout has one file per query set, and two of {', '.join(sets)} "
+                "have the same last part; export them one by one"
             )
         for chosen in sets.values():
             answer_files(chosen)  # raises for a second episode of a query before anything is written

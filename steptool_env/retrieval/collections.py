@@ -100,8 +100,10 @@ def measure(collection: Collection, retriever: Retriever, cuts: Sequence[int]) -
 
 
 def _document(number: int, record: Mapping[str, Any]) -> Document:
-    """Return a document of a corpus. The catalog searches names and takes similar ones for one API, so that its name
-    there is not the id: the query "3 days" would find the document 3 first, and of `A-1` and `a_1` one would be lost.
+    """Return a document of a corpus.
+
+    The catalog searches names and takes similar ones for one API, so that its name there is not the id: the query
+    "3 days" would find the document 3 first, and of `A-1` and `a_1` one would be lost.
     """
     name, text = str(record["_id"]), f"{record.get('title') or ''} {record['text']}".strip()
     return Document(name, text, ApiSpec("corpus", "corpus", f"zzq{number:09}", text))
@@ -123,7 +125,7 @@ def _lines(file: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _read(file: Path) -> list[str]:
-    """Return the lines of a file. Only line feeds end one: JSON may hold U+2028 and other breaks of `str.splitlines`."""
+    """Return the lines of a file. Line feeds alone end one: JSON may hold the other breaks of `str.splitlines`."""
     try:
         return file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:

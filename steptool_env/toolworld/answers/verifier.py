@@ -131,7 +131,8 @@ class AnswerVerifier:
         """Return True if a right number and a known one are alternatives: `12 or 45`, `12, 45`."""
         known, right = (one, other) if other_is_right else (other, one)
         # A small spelled number beside one in digits chooses nothing ("12, one of the largest"): "two or three" does.
-        if known.passing > right.passing or any(slot.goes_with(each) for slot in self._numeric for each in (one, other)):
+        passes = known.passing and not right.passing
+        if passes or any(slot.goes_with(each) for slot in self._numeric for each in (one, other)):
             return False
         if _DOUBT.search(other.gap) and len(other.gap) <= _NEAR:
             return True
