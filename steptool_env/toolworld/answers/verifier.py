@@ -204,7 +204,7 @@ def _moment(
     is_right = [value in each.values for each in stated]
     allowed, explainable = (frozenset[str]().union(*(each.values for each in some)) for some in (known, steps))
     for each, right in zip(stated, is_right, strict=True):
-        in_sentence = is_in_sentence(text[: each.start])
+        in_sentence = is_in_sentence(text, each.start)
         if not right and not each.values & (allowed | explainable if in_sentence else allowed):
             return Verdict.CONTRADICTED
     for (one, other), (first, second) in zip(pairwise(stated), pairwise(is_right), strict=True):

@@ -1,6 +1,7 @@
 """An answer may tell how it was found: the numbers of its steps, in sentences, but not as candidates."""
 
 from functools import cache
+from time import process_time
 
 import pytest
 
@@ -157,3 +158,13 @@ def test_an_amount_in_the_currency_that_was_compared_contradicts() -> None:
 
 def names_of_currencies(task: WorldTask) -> frozenset[str]:
     return frozenset(fold(str(row["name"])) for row in task.columns.world.table("currency").rows.values())
+
+
+@pytest.mark.parametrize(
+    ("start", "moment"), [("On what date does the event Secret", "June 8, 2031 "), ("From what time can guests", "14:05 ")]
+)
+def test_a_moment_that_is_repeated_takes_time_in_proportion_to_the_answer(start: str, moment: str) -> None:
+    task = next(each.task for each in read_questions() if each.task.query.startswith(start))
+    begin = process_time()
+    assert is_right(task, moment * 10_000)
+    assert process_time() - begin < 5
