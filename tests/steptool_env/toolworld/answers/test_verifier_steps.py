@@ -161,7 +161,7 @@ def names_of_currencies(task: WorldTask) -> frozenset[str]:
 
 
 @pytest.mark.parametrize(
-    ("start", "moment"), [("On what date does the event Secret", "June 8, 2031 "), ("From what time can guests", "14:05 ")]
+    ("start", "moment"), [("On what date does the event", "June 8, 2031 "), ("From what time can guests", "14:05 ")]
 )
 def test_a_moment_that_is_repeated_takes_time_in_proportion_to_the_answer(start: str, moment: str) -> None:
     task = next(each.task for each in read_questions() if each.task.query.startswith(start))
