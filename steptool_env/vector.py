@@ -132,6 +132,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         """
         self._need_episodes()
         self._episodes[index], self._rngs[index] = unpack(snapshot, self._factory)
+        self._observations[index] = self._episodes[index].observation
 
     def render(self) -> tuple[Any, ...] | None:
         """Return every episode so far as text (`ansi`) or as an image (`rgb_array`)."""

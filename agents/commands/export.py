@@ -17,7 +17,7 @@ from steptool_env.errors import ConfigurationError
 from steptool_env.metrics import result_of, usable
 from steptool_env.stabletoolbench.sample import SAMPLE_NAME, is_sample
 from steptool_env.trajectories.converted import converted_sets
-from steptool_env.trajectories.toolbench_export import method_of, write_answers
+from steptool_env.trajectories.toolbench_export import answer_files, method_of, write_answers
 from steptool_env.types import Trajectory
 
 _LINES: dict[str, Callable[[Trajectory], dict[str, Any]]] = {"openai": openai_record, "sharegpt": sharegpt_record}
@@ -36,7 +36,8 @@ class Command:
     """Write the episodes of a run as files of other programs.
 
     toolbench: answer/<run>/<set>/<id>_<method>.json, ToolBench's answer files with the whole search, and
-    model_predictions_converted/<run>/<set>.json, what ToolEval's converter makes of them, for its evaluators.
+    model_predictions_converted/<run>/<set>.json, what ToolEval's converter makes of them, for its evaluators. They hold
+    one episode per query: a run with several is refused.
     openai: episodes.jsonl, OpenAI's chat fine-tuning format. sharegpt: episodes.jsonl, ShareGPT's conversations.
     inspect: <suite>.eval, logs of Inspect with step rewards as scores, for `inspect view` (extra `inspect`).
     Episodes that were lost to the tool server are left out.
@@ -77,6 +78,13 @@ class Command:
                 f"{self.run_path}: its tasks have no functions, which ToolBench's files list; export trajectories"
             )
         sets = _by_suite(episodes)
+        if len({*map(_last, sets)}) < len(sets):
+            raise ConfigurationError(
+                f"{self.run_path}: ToolBench's layout has one file per query set, and two of {', '.join(sets)} "
+                "have the same last part; export them one by one"
+            )
+        for chosen in sets.values():
+            answer_files(chosen)  # raises for a second episode of a query before anything is written
         name = self._method(episodes)
         answers = {suite: self._unused(f"answer/{name}/{_last(suite)}") for suite in sets}
         converted = {suite: self._unused(f"model_predictions_converted/{name}/{_last(suite)}.json") for suite in sets}

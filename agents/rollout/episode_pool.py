@@ -120,8 +120,8 @@ class SeparatePool:
 
     def truncate(self, slot: int) -> dict[str, Any]:
         """See `EpisodePool.truncate`."""
-        truncate = getattr(self._envs[slot].unwrapped, "truncate", None)
-        return truncate() if truncate else {}
+        env = self._envs[slot]  # a wrapper may have its own: one that records episodes
+        return env.get_wrapper_attr("truncate")() if env.has_wrapper_attr("truncate") else {}
 
     def abort(self, slot: int, reason: str) -> Transition:
         """See `EpisodePool.abort`."""

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 from steptool_env.discrete.words import Lexicon, WordSet, field_words, split_words, words_of
+from steptool_env.episodes.observations import answer_in
 
 _ID = re.compile(r"\b[A-Z]{1,3}\d{2,}\b")
 _DATE = re.compile(r"\b(\d{4}-\d\d-\d\d|\d{1,2} [A-Z][a-z]+ \d{4})\b")
@@ -83,7 +84,7 @@ def answer_rows(observation: str) -> tuple[list[dict[str, Any]], dict[str, Any]]
     An error, a cut response and a response without records have no rows.
     """
     try:
-        body = json.loads(observation.rpartition("\nCalls left")[0])
+        body = json.loads(answer_in(observation))
     except ValueError:
         return [], {}
     if not isinstance(body, dict) or body.get("error"):

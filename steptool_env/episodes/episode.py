@@ -80,6 +80,11 @@ class Episode:
         """Functions that are now offered, in OpenAI's schema, `Finish` last."""
         return offered_functions(self.task, self._turn)
 
+    @property
+    def observation(self) -> str:
+        """Observation of the last step; the prompt before the first one."""
+        return self.steps[-1].observation if self.steps else self.prompt()[0]
+
     def prompt(self) -> tuple[str, dict[str, Any]]:
         """Return the initial observation and the `info` of `reset`."""
         config = self.config

@@ -9,6 +9,7 @@ from steptool_env.types import Action
 from toolserver.calls.json_parsing import check_nesting
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
+_THINK, _THOUGHT = "<think>", "</think>"
 _DECODER = json.JSONDecoder(strict=False)
 
 
@@ -16,7 +17,8 @@ class HermesFormat:
     """`<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, with the thought before it.
 
     The closing tag may be missing (it is a common stop string). Text after it is ignored, unless it opens a second
-    call, which is an error: one call is one step.
+    call, which is an error: one call is one step. Reasoning in `<think>` at the start is part of the thought, whatever
+    tags it quotes.
     """
 
     name = "hermes"
@@ -27,8 +29,9 @@ class HermesFormat:
 
     def parse(self, text: str) -> Action:
         """See `Format.parse`."""
-        before, tag, inside = text.partition(_OPEN)
-        thought = before.strip()
+        start = max(text.find(_THOUGHT), 0) if text.lstrip().startswith(_THINK) else 0
+        before, tag, inside = text[start:].partition(_OPEN)
+        thought = f"{text[:start]}{before}".strip()
         if not tag:
             return Action(text, thought=thought, error="the text has no `<tool_call>`")
         inside = inside.lstrip()

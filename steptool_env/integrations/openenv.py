@@ -110,9 +110,7 @@ class Session:
             prompt, info = env.reset(seed=seed, options={key: v for key, v in options.items() if v is not None})
         else:
             env.restore(injected_state.encode())
-            prompt, info = env.episode.prompt()
-            if env.episode.steps:
-                prompt = env.episode.steps[-1].observation
+            prompt, info = env.episode.observation, env.episode.prompt()[1]
             functions = env.episode.functions  # those of the prompt, and what later turns have added
             info |= {"functions": functions, "tools": [{"type": "function", "function": each} for each in functions]}
         self._env, self.episode_id = env, episode_id  # only now: a refused reset raises above

@@ -10,7 +10,7 @@ from toolserver.catalog.api_schema import StatusCode
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _ADMISSION = re.compile(
     r"\b(sorry|apologi[sz]e|unfortunately|regret)\b|\b(un|not )able to\b"
-    r"|\b(could|can|was|were|did|do|does|is|are)(not|n't| not)\b|\bfailed\b|\berrors?\b"
+    r"|\b(could|can|was|were|did|do|does|is|are)(not|n['’]t| not)\b|\bcan['’]t\b|\bfailed\b|\berrors?\b"
     r"|\bno (results?|information|data|\w+ (was|were) found)\b|not available|unavailable|\bissues?\b|try again",
     re.IGNORECASE,
 )

@@ -28,7 +28,7 @@ _SUCCESS_FIELDS = ("success", "ok", "successful", "succeeded")
 _FAILURE_WORDS = frozenset({"error", "fail", "failed", "failure", "false", "ko", "nok"})
 _FAILURE = re.compile(
     r"not (be )?found|\bno (such|data|results?|record|match|longer|\w+ (exists?|found|provided))\b"
-    r"|\b(does|do|did|is|are|was|could|can)(n't| not)\b|\bcannot\b|unable|unauthori[sz]ed|forbidden|denied"
+    r"|\b(does|do|did|is|are|was|could|can)(n['’]t| not)\b|\bcan(not|['’]t)\b|unable|unauthori[sz]ed|forbidden|denied"
     r"|not subscribed|invalid|missing|\brequired\b|must be|expired|time[d ]?\s?out|too many requests|rate limit"
     r"|\bquota\b|exceeded|unavailable|unsupported|went wrong|\berrors?\b|exception|\bfail(ed|ure|s)?\b|bad request"
     r"|please (provide|enter|specify|check|input|select)|\b(is|are) empty|\b[45]\d\d\b[ :-]"

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,14 +61,19 @@ def read_collection(folder: Path, split: str = "test") -> Collection:
         split: Split of the relevance judgements.
 
     Raises:
-        DataError: A file is missing or invalid, or a judgement is of an unknown query or document.
+        DataError: A file is missing or invalid, two documents have one id, or a judgement is of an unknown query or
+            document.
     """
-    documents = [_document(record) for record in _lines(folder / "corpus.jsonl", ("_id", "text"))]
+    file = folder / "corpus.jsonl"
+    documents = [_document(number, record) for number, record in enumerate(_lines(file, ("_id", "text")))]
     texts = {str(record["_id"]): str(record["text"]) for record in _lines(folder / "queries.jsonl", ("_id", "text"))}
     known = {document.name for document in documents}
+    if len(known) < len(documents):
+        twice, _ = Counter(document.name for document in documents).most_common(1)[0]
+        raise DataError(f"{file}: has two documents with the _id {twice!r:.80}; give each its own")
     file = folder / "qrels" / f"{split}.tsv"
     relevant: dict[str, set[str]] = {}
-    for number, row in enumerate(_read(file).splitlines()[1:], 2):
+    for number, row in enumerate(_read(file)[1:], 2):
         if not row.strip():
             continue
         cells = row.split("\t")
@@ -93,14 +99,19 @@ def measure(collection: Collection, retriever: Retriever, cuts: Sequence[int]) -
     return metrics
 
 
-def _document(record: Mapping[str, Any]) -> Document:
+def _document(number: int, record: Mapping[str, Any]) -> Document:
+    """Return a document of a corpus.
+
+    The catalog searches names and takes similar ones for one API, so that its name there is not the id: the query
+    "3 days" would find the document 3 first, and of `A-1` and `a_1` one would be lost.
+    """
     name, text = str(record["_id"]), f"{record.get('title') or ''} {record['text']}".strip()
-    return Document(name, text, ApiSpec("corpus", "corpus", name, text))
+    return Document(name, text, ApiSpec("corpus", "corpus", f"zzq{number:09}", text))
 
 
 def _lines(file: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
     records = []
-    for number, line in enumerate(_read(file).splitlines(), 1):
+    for number, line in enumerate(_read(file), 1):
         if not line.strip():
             continue
         try:
@@ -113,8 +124,9 @@ def _lines(file: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
     return records
 
 
-def _read(file: Path) -> str:
+def _read(file: Path) -> list[str]:
+    """Return the lines of a file. Line feeds alone end one: JSON may hold the other breaks of `str.splitlines`."""
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read: {error}") from error

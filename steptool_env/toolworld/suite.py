@@ -19,7 +19,7 @@ from toolserver.service.info import ServerInfo, world_info
 from toolserver.service.service import ToolService
 from toolserver.world import WORLD_VERSION, make_world
 from toolserver.world.tokens import world_codec
-from toolserver.world.vendors import VendorRegistry
+from toolserver.world.vendors import Health, VendorApi, VendorRegistry
 
 _SALTS = 64  # episode seeds that are tried for permanent faults that leave a task solvable
 
@@ -118,14 +118,15 @@ class ToolWorldSuite:
         return Task(task.id, self.name, task.query, specs, relevant, family=task.family, solution=task)
 
     def _is_fair(self, task: WorldTask, seed: int) -> bool:
-        def up(operation: str) -> bool:
+        def up(needed: VendorApi) -> bool:
+            # A broken or stale API of the same operation, which a toolset may have, is no other way.
             return any(
                 not is_down(seed, task.id, self._faults, api.key[1], api.key[2])
                 for api in task.toolset.apis
-                if api.operation.name == operation
+                if api is needed or (api.operation.name == needed.operation.name and api.health is Health.OK)
             )
 
-        return all(up(api.operation.name) for api in task.needed)
+        return all(map(up, task.needed))
 
 
 @lru_cache(maxsize=4, typed=True)  # an argument of another type, such as True for 1, is refused
@@ -180,9 +181,18 @@ def world_task_of(task: Task) -> WorldTask:
     """Return the `WorldTask` of a task; `find_world_task` finds that of a task without `solution`, e.g. from a file.
 
     Raises:
-        ConfigurationError: The task is not of ToolWorld, or no suite in this process has its settings.
+        ConfigurationError: The task is not of ToolWorld, no suite in this process has its settings, or its query is not
+            that of the task of this id: it is of another version, so its solution is not known.
     """
-    return task.solution if isinstance(task.solution, WorldTask) else find_world_task(task.id)
+    if isinstance(task.solution, WorldTask):
+        return task.solution
+    found = find_world_task(task.id)
+    if found.query != task.query:
+        raise ConfigurationError(
+            f"task {task.id!r}: its query is {task.query!r:.80}, but {found.query!r:.80} in this version of the tasks; "
+            "grade its episodes with the version of steptool-env that made them"
+        )
+    return found
 
 
 def find_world_task(task_id: str) -> WorldTask:

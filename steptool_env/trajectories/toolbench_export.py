@@ -14,6 +14,7 @@ from typing import Any
 from steptool_env.episodes.observations import answer_in
 from steptool_env.episodes.prompts import make_prompt
 from steptool_env.episodes.records import step_record
+from steptool_env.errors import DataError
 from steptool_env.formats import make_format
 from steptool_env.metrics import calls_of
 from steptool_env.trajectories.converted import HALLUCINATED
@@ -47,17 +48,34 @@ def to_answer(trajectory: Trajectory) -> dict[str, Any]:
     return {**searched, "query_id": trajectory.task.id, "answer_generation": generation}
 
 
-def write_answers(folder: str | Path, trajectories: Iterable[Trajectory]) -> list[Path]:
-    """Write `<task id>_<method>.json` for every trajectory, for ToolBench's converter. Return the files."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
+def answer_files(trajectories: Iterable[Trajectory]) -> dict[str, Trajectory]:
+    """Return the episodes of one query set by the name of their file, `<task id>_<method>.json`.
+
+    Raises:
+        DataError: Two episodes have the same name: ToolBench's layout has one file per query.
+    """
+    files: dict[str, Trajectory] = {}
     for trajectory in trajectories:
         # The converter takes the part before the first underscore as the query's id.
-        name = _UNSAFE.sub("-", trajectory.task.id).replace("_", "-")
-        written.append(folder / f"{name}_{method_of(trajectory)}.json")
-        written[-1].write_text(json.dumps(to_answer(trajectory), indent=2), encoding="utf-8")
-    return written
+        query = _UNSAFE.sub("-", trajectory.task.id).replace("_", "-")
+        name = f"{query}_{method_of(trajectory)}.json"
+        if name in files:
+            raise DataError(
+                f"{name}: is the file of two episodes, of tasks {files[name].task.id!r} and {trajectory.task.id!r}; "
+                "ToolBench's layout has one episode per query, so export the others in another layout or run"
+            )
+        files[name] = trajectory
+    return files
+
+
+def write_answers(folder: str | Path, trajectories: Iterable[Trajectory]) -> list[Path]:
+    """Write `answer_files` for ToolBench's converter. Return the files. Raises `DataError` as it does."""
+    folder = Path(folder)
+    files = answer_files(trajectories)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, trajectory in files.items():
+        (folder / name).write_text(json.dumps(to_answer(trajectory), indent=2), encoding="utf-8")
+    return [folder / name for name in files]
 
 
 def _generation(trajectory: Trajectory, answered: bool, is_tree: bool) -> dict[str, Any]:

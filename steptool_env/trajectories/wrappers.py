@@ -33,6 +33,12 @@ class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs)
             self._writer.write(trajectory)
         return result
 
+    def truncate(self) -> dict[str, Any]:
+        """End the episode as `ToolEnv.truncate` does, and write its trajectory."""
+        info: dict[str, Any] = self.env.get_wrapper_attr("truncate")()
+        self._writer.write(info["trajectory"])
+        return info
+
     def close(self) -> None:
         """Close the file and the environment."""
         self._writer.close()
@@ -60,6 +66,13 @@ class RecordVectorTrajectories(VectorWrapper[Any, Any, Any, Any, Any]):
             for index in np.flatnonzero(infos["_trajectory"]):
                 self._writer.write(infos["trajectory"][index])
         return result
+
+    def truncate(self, index: int) -> dict[str, Any]:
+        """End the episode of one environment as `ToolVectorEnv.truncate` does, and write its trajectory."""
+        inner: Any = self.env
+        info: dict[str, Any] = inner.truncate(index)
+        self._writer.write(info["trajectory"])
+        return info
 
     def close(self, **kwargs: Any) -> None:
         """Close the file and the environments."""

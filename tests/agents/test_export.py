@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from agents.baselines.random import RandomAgent
 from agents.chat.completions import FunctionNames
 from agents.cli import main
 from steptool_env.trajectories.recordings import read_recordings
+from steptool_env.trajectories.trajectories import write_trajectories
 from steptool_env.types import Trajectory
 from tests.server_stub import calling, chat_stub
 
@@ -161,6 +162,22 @@ def test_nothing_is_overwritten_and_names_that_mislead_the_converter_are_refused
         with pytest.raises(SystemExit, match="2"):
             main(["export", *flags, "--out", str(tmp_path)])
         assert message in capsys.readouterr().err
+
+
+def test_two_episodes_of_one_query_or_two_sets_of_one_name_do_not_overwrite_each_other(
+    searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, *_ = read_recordings(searched)
+    other_set = replace(first, task=replace(first.task, suite=f"mine/{first.task.suite.rpartition('/')[2]}"))
+    for name, second, message in (
+        ("query", first, "is the file of two episodes"),
+        ("set", other_set, "have the same last part"),
+    ):
+        write_trajectories(tmp_path / f"{name}.jsonl", [first, second])
+        with pytest.raises(SystemExit):
+            main(["export", "toolbench", str(tmp_path / f"{name}.jsonl"), "--out", str(tmp_path / "out")])
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from steptool_env.discrete.values import Form, answer_rows, query_values
 from steptool_env.discrete.view import CANDIDATES
 from steptool_env.discrete.words import words_of
 from steptool_env.envs.toolworld_discrete import toolworld_lexicon
+from steptool_env.episodes.observations import STYLES, observe
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import make_format
 from steptool_env.toolworld import grader_of
@@ -216,6 +217,12 @@ def test_larger_levels_and_other_formats_work(level: str) -> None:
 )
 def test_constants_are_found_in_queries(query: str, value: object, form: Form) -> None:
     assert (value, form) in [(each.value, each.form) for each in query_values(query)]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_responses_are_read_in_every_style_of_observation(style: str) -> None:
+    observation = observe('{"error": "", "response": {"city": "Talby"}}', 1024, 3, style)
+    assert answer_rows(observation) == ([{"city": "Talby"}], {})
 
 
 def test_words_are_folded() -> None:

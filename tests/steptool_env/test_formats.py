@@ -99,6 +99,9 @@ def test_the_offer_names_every_function(call_format: Format) -> None:
                    '{"name": "search", "arguments": "{\\"q\\": \\"x\\"}"}}]}'),
         ("hermes", 'I look.\n<tool_call>{"name": "search", "arguments": {"q": "x"}}'),  # stopped at the closing tag
         ("hermes", '<tool_call>\n{"name": "search", "arguments": {"q": "x"}}\n</tool_call><|im_end|>'),
+        ("hermes", '<think>\nI answer in <tool_call></tool_call>, or not.\n</think>\n\n'
+                   '<tool_call>\n{"name": "search", "arguments": {"q": "x"}}\n</tool_call>'),
+        ("hermes", '<think>\nThis never ends\n<tool_call>\n{"name": "search", "arguments": {"q": "x"}}\n</tool_call>'),
         ("llama3", '<|python_tag|>{"name": "search", "parameters": {"q": "x"}}'),
         ("llama3", 'I look.\n{"name": "search", "parameters": {"q": "x"}}'),
     ],
@@ -123,6 +126,7 @@ def test_what_models_write_is_read(name: str, text: str) -> None:
         ("hermes", "<tool_call>[1]</tool_call>", "JSON object"),
         ("hermes", '<tool_call>{"name": "a"}</tool_call><tool_call>{"name": "b"}</tool_call>', "several calls"),
         ("hermes", '<tool_call>{"name": "a"} and more</tool_call>', "goes on"),
+        ("hermes", '<think>Perhaps <tool_call>{"name": "a"}</tool_call>.</think> No.', "has no `<tool_call>`"),
         ("llama3", "plain words", "starts with `{`"),
         ("llama3", '{"name": "a"} {"name": "b"}', "JSON object"),
     ],

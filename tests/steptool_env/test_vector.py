@@ -102,6 +102,19 @@ def test_tasks_can_be_chosen_per_environment() -> None:
     assert all('"count": 6' in observation for observation in observations)
 
 
+@pytest.mark.parametrize("steps", [(), (COUNT,), (COUNT, SAY)])
+def test_a_reset_of_other_environments_returns_the_observation_of_a_restored_one(steps: tuple[str, ...]) -> None:
+    env = vector_env(AutoresetMode.DISABLED)
+    observations, _ = env.reset(seed=3)
+    for action in steps:
+        observations, *_ = env.step([action] * N)
+    snapshot, seen = env.snapshot(0), observations[0]
+    env.step([ANSWER] * N)
+    env.restore(0, snapshot)
+    observations, _ = env.reset(options={"reset_mask": np.array([False, True, True])})
+    assert observations[0] == seen
+
+
 def test_snapshots_move_between_slots() -> None:
     env = vector_env()
     env.reset(seed=0)

@@ -19,6 +19,8 @@ _KEYED = re.compile(r"(?:[:|\[{\"']|[^\W\d][\"'\]]?\s*=)\s*$")
 """Text before the value of a key (`"fare": 5`), but not before the result of an equation."""
 _LISTED = re.compile(r"(?:^|[,;\n]|[\n,;]\s*[-•])\s*$")
 """Text before an entry of a list."""
+_LOOK = 64
+"""Number of characters before a value that show whether it is in a sentence."""
 _NAMING = (ValueKind.TEXT, ValueKind.ID)
 _MEASURED = (ValueKind.INTEGER, ValueKind.NUMBER, ValueKind.DATE, ValueKind.TIME)
 
@@ -150,16 +152,17 @@ def _as_shown(kind: SemanticType, value: Any, shown: ValueStyle | None) -> Itera
         yield f"{codec.encode(value)} {codec.unit}"
 
 
-def is_in_sentence(before: str) -> bool:
-    """Return True unless the text after `before` is the value of a key or the entry of a list."""
-    return _KEYED.search(before) is None and _LISTED.search(before) is None
+def is_in_sentence(text: str, place: int) -> bool:
+    """Return True unless the text at `place` is the value of a key or the entry of a list."""
+    start = max(0, place - _LOOK)  # a search of all text before each date takes the square of the time
+    return _KEYED.search(text, start, place) is None and _LISTED.search(text, start, place) is None
 
 
 def is_explained(stated: Quantity) -> bool:
     """Return True for a number in a sentence, not as the value of a key or alone in a list."""
     if stated.word or any(reading.unit is not None for reading in stated.readings):
         return _KEYED.search(stated.gap) is None
-    return is_in_sentence(stated.gap)
+    return is_in_sentence(stated.gap, len(stated.gap))
 
 
 def is_same(stated: Reading, known: Reading, step: float) -> bool:

@@ -64,6 +64,7 @@ _MATHS = re.compile(r"\$([^$\n]{1,60})\$(?!\d)")
 _BRACES = str.maketrans({"{": " ", "}": " ", "\\": None})
 _MARKUP = re.compile(r"</?[a-zA-Z]+>|&nbsp;")
 _MARKS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
+_HYPHENS = str.maketrans({"\u2010": "-", "\u2011": "-"})  # chat models often write the one that does not break
 
 
 class Stated(NamedTuple):
@@ -102,6 +103,7 @@ def fold(text: str) -> str:
 def tidy(text: str) -> str:
     """Return `text` without Markdown, HTML and LaTeX, with powers of ten as exponents."""
     if not text.isascii():
+        text = text.translate(_HYPHENS)
         text = _RAISED.sub(lambda match: "e" + unicodedata.normalize("NFKC", match[1]).replace("−", "-"), text)
         text = unicodedata.normalize("NFC", text)
     if "10" in text:

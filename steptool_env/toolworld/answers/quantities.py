@@ -173,6 +173,8 @@ def _quantity(text: str, match: re.Match[str], gap: str) -> Quantity | None:
     if scaled is not None and (on := _SCALES.get(scaled[1].partition(".")[0].lower())):
         return Quantity(value, (Reading(value, None),), match.start(), scaled.end(), scale=on, gap=gap)
     size, units, end = _unit_after(text, end)
+    if units and all(unit.dimension == "scale" for unit, _ in units):  # "1.93M" of a plain number
+        size, units = size * units[0][0].factor, []
     units = units or _unit_of_prefix(match["money"])
     if not units and size == 1.0:
         units = _unit_named_apart(text, match.start(), end)

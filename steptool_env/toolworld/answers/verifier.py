@@ -131,11 +131,13 @@ class AnswerVerifier:
 
     def _are_alternatives(self, one: Quantity, other: Quantity, other_is_right: bool) -> bool:
         """Return True if a right number and a known one are alternatives: `12 or 45`, `12, 45`."""
-        if one.passing or other.passing or any(slot.goes_with(each) for slot in self._numeric for each in (one, other)):
+        known, right = (one, other) if other_is_right else (other, one)
+        # A small spelled number beside one in digits chooses nothing ("12, one of the largest"): "two or three" does.
+        passes = known.passing and not right.passing
+        if passes or any(slot.goes_with(each) for slot in self._numeric for each in (one, other)):
             return False
         if _DOUBT.search(other.gap) and len(other.gap) <= _NEAR:
             return True
-        known = one if other_is_right else other
         units = {reading.unit.dimension for reading in known.readings if reading.unit is not None}
         own = {slot.unit.dimension for slot in self._numeric if slot.unit is not None}
         return _JOINS.fullmatch(other.gap) is not None and (not units or bool(units & own))
@@ -163,8 +165,9 @@ class AnswerVerifier:
 
     @cached_property
     def _counts(self) -> frozenset[float]:
-        """Small whole numbers without a unit in the query or the steps."""
-        plain = (each.value for each in self._explainable if each.unit is None)
+        """Small whole numbers without a unit in the query, the steps or the answer's slots."""
+        plain = [each.value for each in self._explainable if each.unit is None]
+        plain += [slot.number for slot in self._numeric if slot.unit is None]
         return frozenset(value for value in plain if 1 < value <= _COUNTED and value.is_integer())
 
     @cached_property
@@ -203,7 +206,7 @@ def _moment(
     is_right = [value in each.values for each in stated]
     allowed, explainable = (frozenset[str]().union(*(each.values for each in some)) for some in (known, steps))
     for each, right in zip(stated, is_right, strict=True):
-        in_sentence = is_in_sentence(text[: each.start])
+        in_sentence = is_in_sentence(text, each.start)
         if not right and not each.values & (allowed | explainable if in_sentence else allowed):
             return Verdict.CONTRADICTED
     for (one, other), (first, second) in zip(pairwise(stated), pairwise(is_right), strict=True):

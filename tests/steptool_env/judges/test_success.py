@@ -40,6 +40,8 @@ FAILURES: list[Any] = [
     "Error",
     "404 page not found",
     "Please provide a title to search for.",
+    "You can't use this endpoint.",
+    "Title doesn’t exist",
     "The API could not be reached: request timed out",
     "<html><head><title>503 Service Unavailable</title></head></html>",
 ]

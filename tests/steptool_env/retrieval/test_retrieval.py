@@ -153,3 +153,38 @@ def test_toollens_layout_is_read_and_measured(tmp_path: Path, capsys: pytest.Cap
 def test_wrong_judgements_are_named(qrels: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"test\.tsv"):
         read_collection(beir(tmp_path / "c", qrels))
+
+
+def corpus_of(folder: Path, documents: dict[str, str], query: str, relevant: str) -> Path:
+    """A collection of one query, with the line ends of `json.dumps` that keep other languages readable."""
+    (folder / "qrels").mkdir(parents=True)
+    for name, texts in (("corpus", documents), ("queries", {"q": query})):
+        lines = (json.dumps({"_id": key, "text": text}, ensure_ascii=False) + "\n" for key, text in texts.items())
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\nq\t{relevant}\t1\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\x85"])
+def test_a_text_may_hold_a_line_break_of_unicode(mark: str, tmp_path: Path) -> None:
+    text = f"Weather of a city.{mark}In days."
+    collection = read_collection(corpus_of(tmp_path / "c", {"1": text}, f"weather{mark}?", "1"))
+    assert [document.text for document in collection.documents] == [text]
+
+
+def test_documents_are_found_by_their_texts_and_not_by_their_ids(tmp_path: Path) -> None:
+    documents = {"A-1": "Recipes of fish.", "a_1": "Weather of a city.", "天": "Transfers.", "3": "Plays of a theatre."}
+    folder = corpus_of(tmp_path / "c", documents, "The weather of the city in 3 days?", "a_1")
+    collection = read_collection(folder)
+    retriever = make_retriever("bm25", collection.documents)
+    assert retriever.rank(["The weather of the city in 3 days?"], 1) == [["a_1"]]
+    for name, text in documents.items():
+        assert retriever.rank([text], 1) == [[name]]
+
+
+def test_two_documents_with_one_id_are_refused(tmp_path: Path) -> None:
+    folder = corpus_of(tmp_path / "c", {"1": "Weather."}, "weather", "1")
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text(corpus.read_text(encoding="utf-8") * 2, encoding="utf-8")
+    with pytest.raises(DataError, match=r"corpus\.jsonl: has two documents with the _id '1'"):
+        read_collection(folder)

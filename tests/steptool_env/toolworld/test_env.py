@@ -13,7 +13,11 @@ from agents.baselines.oracle import OracleAgent
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.records import encode, trajectory_record
 from steptool_env.errors import ConfigurationError
+from steptool_env.toolworld.suite import load_suite
+from toolserver.episodes.faults import is_down
+from toolserver.episodes.state_token import StateCodec
 from toolserver.testing import ServerProcess
+from toolserver.world.vendors import Health
 
 TOOLWORLD = "StepTool/ToolWorld-v0"
 
@@ -170,3 +174,16 @@ def test_a_server_can_have_another_number_of_vendors(monkeypatch: pytest.MonkeyP
         remote = make(tools=100, server_url=process.url)
         assert play(remote, 0) == play(make(tools=100), 0)
         remote.close()
+
+
+def test_permanent_faults_leave_a_working_api_for_every_needed_call() -> None:
+    """A broken or stale API of the same operation is none."""
+    suite, codec, tried = load_suite("train", "standard", faults="harsh"), StateCodec(), 0
+    for task in map(suite.task, range(160)):
+        needed, offered = task.solution.needed, task.solution.toolset.apis
+        if any(api.health is not Health.OK for api in offered if api not in needed):
+            for episode_seed in range(0, 12_000, 640):
+                seed, tried = codec.read(suite.initial_state(task, episode_seed)).seed, tried + 1
+                down = [api for api in needed if is_down(seed, task.id, "harsh", *api.key[1:])]
+                assert not down, (task.id, episode_seed)
+    assert tried > 100

@@ -1,13 +1,15 @@
 """An environment and a server have the version of the world that they are given, and refuse each other's."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
 
 from steptool_env.errors import ConfigurationError
+from steptool_env.rewards import make_reward
 from steptool_env.toolworld import suite as suites
-from steptool_env.toolworld.suite import ToolWorldSuite, find_world_task
+from steptool_env.toolworld.suite import ToolWorldSuite, find_world_task, world_task_of
 from tests.toolserver.world.test_versions import ZOOS
 from toolserver.http.app import create_app
 from toolserver.settings import Settings
@@ -34,6 +36,14 @@ def test_a_suite_has_the_tools_and_tasks_of_its_version() -> None:
     assert second.task(0).id != first.task(0).id
     assert find_world_task(second.task(0).id) is second.task(0).solution
     assert (first.settings["world_version"], second.settings["world_version"]) == (1, 2)
+
+
+def test_an_episode_of_another_version_is_not_graded_by_the_task_that_has_its_id_now() -> None:
+    task = ToolWorldSuite().task(0)
+    recorded = replace(task, solution=None, state="open:seed=0")
+    assert world_task_of(recorded) == task.solution
+    with pytest.raises(ConfigurationError, match="'w0-lite-train-0': its query is 'How far is it"):
+        make_reward("progress").start(replace(recorded, query="How far is it from Talby to Kalport?"))
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(1, 2), (2, 1)])

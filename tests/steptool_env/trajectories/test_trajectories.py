@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.rollout.episode_pool import SeparatePool
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.records import encode, read_trajectory, trajectory_record
 from steptool_env.errors import DataError
@@ -255,6 +256,23 @@ def test_a_vector_environment_records_every_episode(mode: AutoresetMode, tmp_pat
     recorded = read_trajectories(tmp_path / "t.jsonl").trajectories
     lengths = [len(trajectory.steps) for trajectory in recorded]
     assert lengths == ([1, 2, 1, 1] if mode is AutoresetMode.NEXT_STEP else [1, 2, 2, 2, 1])
+
+
+def test_an_episode_that_the_agent_ends_is_recorded(tmp_path: Path) -> None:
+    single = RecordTrajectories(ToolEnv(ToySuite(), toy_config()), tmp_path / "single.jsonl")
+    vector = RecordVectorTrajectories(ToolVectorEnv(2, ToySuite(), toy_config()), tmp_path / "vector.jsonl")
+    pooled = RecordTrajectories(ToolEnv(ToySuite(), toy_config()), tmp_path / "pooled.jsonl")
+    for env in (single, vector, pooled):
+        env.reset(seed=0)
+    single.step(COUNT)
+    vector.step([COUNT, COUNT])
+    pooled.step(COUNT)
+    ended = [single.truncate(), vector.truncate(1), SeparatePool([pooled]).truncate(0)]
+    for name, env, info in zip(("single", "vector", "pooled"), (single, vector, pooled), ended, strict=True):
+        env.close()
+        (recorded,) = read_trajectories(tmp_path / f"{name}.jsonl").trajectories
+        assert recorded == info["trajectory"]
+        assert (recorded.truncated, len(recorded.steps)) == (True, 1)
 
 
 def test_an_episode_becomes_a_toolbench_answer_and_comes_back(tmp_path: Path) -> None:

@@ -36,11 +36,24 @@ def texts(text: str) -> list[str]:
         ("6 ft 2 in", "6.166666667 length"), ("2 days, 6 hours and 4 minutes", "2.252777778 time"),
         ("1 hour 47.5 minutes", "1.791666667 time"), ("1h 47.5 min (107.5 min)", "1.791666667 time 107.5 time"),
         ("4 lb 8 oz", "4.5 mass"), ("3 dollars and 50 cents", "3.5 USD"), ("154 working days", "154 time"),
+        ("1.93M", "1930000"), ("$1.2M", "1200000 USD"), ("12k people", "12000"), ("154\u2011day", "154 time"),
         ("54 Stunden und 4 Minuten", "54.06666667 time"), ("H4821 and vendor2", ""), ("1843 BC", "-1843"),
     ],
 )  # fmt: skip
 def test_what_a_text_states(text: str, expected: str) -> None:
     assert " ".join(texts(text)) == expected
+
+
+@pytest.mark.parametrize("text", ["≈1.93M", "about 1.93 million"])
+def test_a_number_with_a_magnitude_is_rounded_to_its_last_digit(text: str) -> None:
+    (found,) = numbers(text)
+    assert found.step == pytest.approx(10_000)
+
+
+@pytest.mark.parametrize("hyphen", ["-", "\u2010", "\u2011"])
+def test_a_date_may_have_hyphens_that_do_not_break(hyphen: str) -> None:
+    (date,) = read(tidy(f"It is on 2031{hyphen}06{hyphen}08.")).dates
+    assert date.values == {"2031-06-08"}
 
 
 @pytest.mark.parametrize("text", ["1.234", "1,234"])

@@ -1,6 +1,7 @@
 """An answer may tell how it was found: the numbers of its steps, in sentences, but not as candidates."""
 
 from functools import cache
+from time import process_time
 
 import pytest
 
@@ -75,6 +76,27 @@ def test_what_the_asked_call_gave_beside_the_answer_contradicts() -> None:
     assert tried > 5
 
 
+@cache
+def counted() -> WorldTask:
+    """Task that asks for a small count and for a mean."""
+    (task,) = (each.task for each in read_questions() if each.task.query.startswith("How many cities does the country"))
+    assert gold_answer(task) == "3; 755425.33"
+    return task
+
+
+def test_a_total_may_stand_beside_a_mean_whose_count_is_asked_too() -> None:
+    assert is_right(counted(), "3 cities with a mean population of 755,425.33, so 2,266,276 people in total.")
+    assert not is_right(counted(), "3 cities with a mean population of 755,425.33, so 2,366,276 people in total.")
+
+
+@pytest.mark.parametrize(
+    "hedge", ["Two or three", "Three or maybe four", "One, two, three or four", "Two cities or three", "Three, four"]
+)
+def test_small_spelled_counts_are_alternatives_beside_a_right_number_in_digits(hedge: str) -> None:
+    assert is_right(counted(), "Three cities, one of them large; their average population is 755,425.33.")
+    assert not is_right(counted(), f"{hedge} cities; their average population is 755,425.33.")
+
+
 def test_a_total_beside_a_mean_may_be_stated_but_not_offered() -> None:
     tried = 0
     for level in LEVELS:
@@ -136,3 +158,13 @@ def test_an_amount_in_the_currency_that_was_compared_contradicts() -> None:
 
 def names_of_currencies(task: WorldTask) -> frozenset[str]:
     return frozenset(fold(str(row["name"])) for row in task.columns.world.table("currency").rows.values())
+
+
+@pytest.mark.parametrize(
+    ("start", "moment"), [("On what date does the event", "June 8, 2031 "), ("From what time can guests", "14:05 ")]
+)
+def test_a_moment_that_is_repeated_takes_time_in_proportion_to_the_answer(start: str, moment: str) -> None:
+    task = next(each.task for each in read_questions() if each.task.query.startswith(start))
+    begin = process_time()
+    assert is_right(task, moment * 10_000)
+    assert process_time() - begin < 5
