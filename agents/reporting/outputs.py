@@ -37,6 +37,12 @@ def check_unused(out: Path, names: Sequence[str] = _RESULTS) -> None:
         )
 
 
+def check_empty(out: Path) -> None:
+    """Raise `ConfigurationError` unless a folder is new or empty."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigurationError(f"{out} is not an empty folder; give another name")
+
+
 def write_outputs(
     out: Path, subtitle: str, trajectories: Sequence[Trajectory], run: Mapping[str, Any]
 ) -> dict[str, Any]:
