@@ -130,6 +130,9 @@ def test_the_card_has_the_evaluations_of_the_run(run: Path, tmp_path: Path) -> N
     assert "evaluated in training, panel abcdef0123456789" in card
     assert "greedy/depth-4/pass_rate | 0.250" in card
     assert "older" not in card
+    world = "--env StepTool/ToolWorld-v0 --env-args split=train\n"
+    assert f"steptool evaluate --agent policy:hf://{REPO} --episodes 50 --out runs/evaluation {world}" in card
+    assert f"steptool train --policy.checkpoint hf://{REPO} --out runs/further {world}" in card
     assert str(tmp_path) not in card
 
 
