@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run `steptool`. Errors end it with one line and status 2."""
     if arguments is None:
         sys.path.append(str(Path.cwd()))  # a script's path begins with its own folder; `module:factory` may be here
+        warnings.showwarning = _show_warning
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else "--help"
     if name == "--version":
@@ -111,6 +113,11 @@ def _read(name: str, command: Any, flags: Flags) -> Any:
             args=flags.words,
             **default,
         )
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Write a warning as one line, without the place in the code that Python adds."""
+    sys.stderr.write(f"Warning: {message}\n")
 
 
 def _usage() -> str:

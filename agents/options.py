@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
@@ -47,6 +47,12 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def env_args_words(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the flag `--env-args` with arguments of an environment as words of a command line; empty without any."""
+    texts = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in arguments.items()]
+    return ["--env-args", *texts] if texts else []
 
 
 Arguments = Annotated[

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from agents.demo.run import BEST, ENV_ID, GREEDY, START, Demo, Outcome, by_depth, run_demo, task_arguments
+from agents.demo.run import BEST, ENV_ID, GREEDY, START, Demo, Outcome, by_depth, check_demo, run_demo, task_arguments
 from agents.evaluation.results import defined, metrics_of, panel_of, write_metrics, write_run
 from agents.reporting.console import print_table, print_written
 from steptool_env.trajectories.trajectories import write_trajectories
@@ -42,6 +42,7 @@ class Command(Demo):
         from agents.demo.report import depth_table, result_sentence
         from agents.reporting.evaluation import comparison
 
+        check_demo(self)
         console = Console()
         with live_page(self.out, console) if self.view and self.learner == "text" else nullcontext() as announce:
             outcome, record = play(self, console, announce)

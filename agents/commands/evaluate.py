@@ -1,5 +1,6 @@
 """`steptool evaluate`."""
 
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,10 @@ class Command:
     episodes are the same. A checkpoint of the agent is at the same path on every node."""
 
     def run(self) -> dict[str, Any]:
-        """Evaluate, showing the pass rate so far. A run that ends with an error reports its complete episodes."""
+        """Evaluate, showing the pass rate so far.
+
+        A run that ends with an error reports its complete episodes, and one that is interrupted names their file.
+        """
         evaluation = Evaluation(
             self.env,
             self._env_kwargs(),
@@ -87,6 +91,15 @@ class Command:
             if played:
                 with suppress(ToolTransportError):  # the raised error already says that all were lost
                     self._write(evaluation, agent, played)
+            else:
+                self._remove_empty()
+            raise
+        except KeyboardInterrupt:
+            if played:
+                sys.stderr.write(
+                    f"stopped before the end; wrote {len(played)} episodes to {self.out / 'trajectories.jsonl'}; "
+                    f"steptool report {self.out} shows them\n"
+                )
             else:
                 self._remove_empty()
             raise

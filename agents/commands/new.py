@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from agents.reporting.console import print_written
-from steptool_env.errors import ConfigurationError
+from agents.reporting.outputs import check_empty
 
 _FILES = {
     "README.md": "README.md.txt",
@@ -38,8 +38,7 @@ class Command:
 
     def run(self) -> dict[str, Any]:
         """Write the files. Raises `ConfigurationError` for a folder that is not empty."""
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise ConfigurationError(f"{self.folder} is not an empty folder; give another name")
+        check_empty(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, source in _FILES.items():
             (self.folder / name).write_bytes((files("agents.project") / source).read_bytes())

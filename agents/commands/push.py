@@ -1,5 +1,6 @@
 """`steptool push`."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from agents.errors import CheckpointError
 from agents.reporting.console import print_written
+from agents.reporting.outputs import check_empty
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Command:
     license: Annotated[str, tyro.conf.arg(metavar="ID")] = ""
     """Licence that the model card names, such as apache-2.0."""
     dry_run: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Write the files to this folder instead."""
+    """Write the files to this folder instead, new or empty."""
 
     def run(self) -> dict[str, Any]:
         """Upload, and print the address and the pinned name."""
@@ -46,8 +48,9 @@ class Command:
         hub.check_name(self.repo)
         console = Console()
         if self.dry_run is not None:
+            check_empty(self.dry_run)
             self._write(self.dry_run)
-            print_written(console, self.dry_run, f"read README.md; steptool push {self.checkpoint} --repo {self.repo}")
+            print_written(console, self.dry_run, f"read README.md; {self._command()}")
             return {"wrote": self.dry_run}
         with TemporaryDirectory() as folder:
             self._write(Path(folder))
@@ -59,6 +62,12 @@ class Command:
         pinned = f"hf://{self.repo}@{commit.oid}"
         console.print(f"pinned {pinned}", highlight=False, soft_wrap=True)
         return {"pushed": str(commit.repo_url), "pinned": pinned}
+
+    def _command(self) -> str:
+        """Return the command that uploads what this one has written."""
+        words = ["steptool", "push", str(self.checkpoint), "--repo", self.repo, "--revision", self.revision]
+        words += [flag for flag, given in (("--private", self.private), ("--replace", self.replace)) if given]
+        return shlex.join([*words, *(["--license", self.license] if self.license else [])])
 
     def _write(self, folder: Path) -> None:
         """Write the files of the repository."""

@@ -13,6 +13,7 @@ from agents.base import Agent
 from agents.evaluation.evaluate import Evaluation, check, evaluate
 from agents.evaluation.results import metrics_of, panel_of, write_metrics, write_run
 from agents.reporting.console import EpisodeProgressBar, TrainingProgressBar, print_table, print_written
+from agents.reporting.outputs import check_unused
 from agents.sb3.agent import random_candidates
 from agents.sb3.config import SB3Settings
 
@@ -24,7 +25,7 @@ class Command:
     """Train PPO or MaskablePPO of Stable-Baselines3 on the numeric form of ToolWorld, and evaluate it in text.
 
     Writes to the folder of --out: model.zip (for --agent sb3:DIR/model.zip), run.json, and the metrics of the policy
-    and of the agent `random-candidates` on each split.
+    and of the agent `random-candidates` on each split. A folder with the result of another run is refused.
 
     Example: steptool sb3 --env-args 'depths={"1": 1, "2": 1}' --out runs/sb3
     """
@@ -41,6 +42,7 @@ class Command:
         """Train and evaluate. Return the metrics by split and agent."""
         from agents.sb3.train import agent_of, train
 
+        check_unused(self.out)
         console = Console()
         self.out.mkdir(parents=True, exist_ok=True)
         settings, evaluations = self.settings, self._evaluations()

@@ -55,6 +55,8 @@ class Command:
 
     def run(self) -> dict[str, Any]:
         """Score, showing the pass rate so far."""
+        if self.workers < 1:
+            raise ConfigurationError(f"workers={self.workers}: must be at least 1")
         check_unused(self.out)
         episodes = recorded_episodes(self.episodes)
         against = [] if self.against is None else recorded_episodes(self.against)

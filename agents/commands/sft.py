@@ -1,6 +1,7 @@
 """`steptool sft`."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -13,7 +14,7 @@ import tyro
 from rich.console import Console
 
 from agents.errors import ConfigurationError
-from agents.options import Flags
+from agents.options import Flags, env_args_words
 from agents.reporting.console import TrainingProgressBar, print_written
 from agents.reporting.loggers import Loggers
 from agents.training.sft_config import SFTRunConfig, read_sft_config
@@ -81,7 +82,8 @@ class Command:
             )
             sys.exit(130)
         console.print(f"{len(trajectories)} demonstrations, loss {loss:.3f} nats per token")
-        print_written(console, self.out, f"steptool train --policy.checkpoint {self.out} --out RUN")
+        words = ["steptool", "train", "--policy.checkpoint", str(self.out), "--out", "RUN", "--env", self.settings.env]
+        print_written(console, self.out, shlex.join([*words, *env_args_words(self.settings.env_args)]))
         beyond = {"beyond_context": found[0].beyond, "longest_tokens": found[0].longest}
         return {"out": self.out, "demonstrations": len(trajectories), **beyond, "loss": loss}
 

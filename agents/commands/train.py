@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from rich.console import Console
 
 from agents.errors import CheckpointError, ConfigurationError
 from agents.evaluation.results import write_held_out
-from agents.options import Flags, as_shown, shown_only
+from agents.options import Flags, as_shown, env_args_words, shown_only
 from agents.reporting.console import TrainingProgressBar, print_written
 from agents.rollout.config import LOCAL_ENGINES
 from agents.training.config import TrainConfig, draft_config, read_yaml
@@ -229,6 +228,4 @@ def _evaluate_command(config: TrainConfig) -> str:
     arguments = {**config.env.args, **config.env.eval_args}
     words = ["steptool", "evaluate", "--env", config.env.id, "--agent", f"policy:{config.out}"]
     words += ["--episodes", str(config.eval_episodes), "--out", f"{config.out}/evaluation"]
-    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in arguments.items()}
-    words += ["--env-args", *(f"{name}={text}" for name, text in texts.items())] if texts else []
-    return shlex.join(words)
+    return shlex.join([*words, *env_args_words(arguments)])

@@ -14,6 +14,7 @@ from agents.evaluation.evaluate import Evaluation, check, evaluate
 from agents.evaluation.results import metrics_of
 from agents.registry import make_agent
 from agents.reporting.console import EpisodeProgressBar
+from agents.reporting.outputs import EVALUATED, check_unused
 from steptool_env.errors import ConfigurationError
 from steptool_env.types import Trajectory
 from toolserver.testing import ServerProcess
@@ -110,6 +111,23 @@ def run_demo(demo: Demo, say: Callable[[str], None], on_server: Callable[[], Non
             outcome.runs[name] = [t for evaluation in evaluations for t in _play(name, evaluation)]
     say("tool server ended")
     return outcome
+
+
+def check_demo(demo: Demo) -> None:
+    """Raise what would end a demonstration after its training, or remove runs that are not its own.
+
+    Raises:
+        ConfigurationError: The folder, or that of a policy in it, holds another run; or there is no such agent.
+    """
+    check_unused(demo.out, EVALUATED)
+    if demo.learner == "text":
+        from agents.demo.arms import ARMS
+        from agents.training.subprocess_run import check_replaced
+
+        for arm in ARMS:
+            check_replaced(demo.out / arm)
+    for name in demo.agent:
+        getattr(make_agent(name), "close", lambda: None)()
 
 
 def by_depth(played: Sequence[Trajectory]) -> dict[str, list[Trajectory]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agents.evaluation.evaluate import Evaluation, settings_of
+from agents.rollout.config import TOOLWORLD
 
 if TYPE_CHECKING:
     from agents.rollout.policy_agent import TrainingEnv
 
-_TOOLWORLD = "StepTool/ToolWorld-v0"
 _WORLD = ("level", "world_seed", "tools", "world_version")
 """Arguments of ToolWorld that change the tools."""
 
@@ -27,7 +27,7 @@ def world_warning(name: str, trained: TrainingEnv | None, evaluation: Evaluation
         return ""
     if trained.id != evaluation.env_id:
         return f"Warning: {name} was trained in {trained.id} and is {use} in {evaluation.env_id}."
-    if trained.id != _TOOLWORLD:
+    if trained.id != TOOLWORLD:
         return ""
     kept = {name: trained.arguments[name] for name in ("split", *_WORLD) if name in trained.arguments}
     before, now = _world(Evaluation(trained.id, kept)), _world(evaluation)

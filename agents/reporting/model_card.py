@@ -1,5 +1,6 @@
 """Model card of a checkpoint on the hub: its training, its settings, its figures, and how to load it."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from math import isfinite
@@ -11,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from agents.evaluation.results import read_held_out, read_object
 from agents.models.checkpoint import without_places
+from agents.options import env_args_words
 from steptool_env.metrics import HIGH, LOW, wilson_interval
 
 _EVALUATED = "eval/is_solved"
@@ -37,8 +39,8 @@ A policy that calls tools, trained one call at a time with steptool-env {version
 
 ```bash
 pip install 'steptool-env[agents]'
-steptool evaluate --env {env} --agent policy:hf://{repo} --episodes 50 --out runs/evaluation
-steptool train --policy.checkpoint hf://{repo} --out runs/further
+steptool evaluate --agent policy:hf://{repo} --episodes 50 --out runs/evaluation {words}
+steptool train --policy.checkpoint hf://{repo} --out runs/further {words}
 ```
 
 ```python
@@ -101,7 +103,7 @@ def model_card(
         version=version("steptool-env"),
         training=_training(settings, progress, env),
         figures=_figures(curve, evaluations, read_held_out(run), settings),
-        env=env,
+        words=shlex.join(["--env", env, *env_args_words(_env_args(settings))]),
         repo=repo,
         plain=(_ADAPTERS if base else _MODEL).format(repo=repo, base=base),
         settings=yaml.safe_dump(dict(settings), sort_keys=False),
@@ -111,6 +113,13 @@ def model_card(
 def _environment(settings: Mapping[str, Any]) -> str:
     env = settings.get("env") or ""
     return str(env["id"] if isinstance(env, Mapping) else env) or "StepTool/ToolWorld-v0"
+
+
+def _env_args(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the environment of a training, without the server that answered its calls."""
+    env = settings.get("env")
+    arguments = env["args"] if isinstance(env, Mapping) else settings.get("env_args", {})
+    return {name: value for name, value in arguments.items() if name != "server_url"}
 
 
 def _training(settings: Mapping[str, Any], progress: Mapping[str, Any], env: str) -> str:

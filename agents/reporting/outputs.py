@@ -21,18 +21,26 @@ _SHOWN = (
 _ELSEWHERE = ("settings", "evaluation", "training")  # parts of the first two are shown
 _EVALUATION = ("env_id", "seed")  # the rest of it is in the settings
 
-_RESULTS = ("run.json", "trajectories.jsonl", "result.json", "report.html")
+EVALUATED = ("run.json", "trajectories.jsonl")
+"""Files of an evaluation that no demonstration writes."""
+_RESULTS = (*EVALUATED, "result.json", "report.html")
 _SERVER = "the tool server"
 
 
-def check_unused(out: Path) -> None:
-    """Raise `ConfigurationError` for a folder that holds the result of an evaluation or of a demonstration."""
-    found = next((path for name in _RESULTS if (path := out / name).is_file() and path.stat().st_size), None)
+def check_unused(out: Path, names: Sequence[str] = _RESULTS) -> None:
+    """Raise `ConfigurationError` for a folder that holds a result: by default of an evaluation or a demonstration."""
+    found = next((path for name in names if (path := out / name).is_file() and path.stat().st_size), None)
     if found is not None:
         raise ConfigurationError(
             f"{out} holds the result of another run ({found.name}); give another --out, or remove that folder to run "
             "again"
         )
+
+
+def check_empty(out: Path) -> None:
+    """Raise `ConfigurationError` unless a folder is new or empty."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigurationError(f"{out} is not an empty folder; give another name")
 
 
 def write_outputs(

@@ -11,6 +11,9 @@ from agents.options import Arguments
 from steptool_env.episodes.config import KEY_OPTION
 from steptool_env.errors import ConfigurationError
 
+TOOLWORLD = "StepTool/ToolWorld-v0"
+"""Id of the environment that a training takes by default."""
+
 LOCAL_ENGINES = ("local", "static")
 """Engines that sample in the process of the trainer."""
 
@@ -19,7 +22,7 @@ LOCAL_ENGINES = ("local", "static")
 class EnvConfig:
     """Environments of a run."""
 
-    id: Annotated[str, tyro.conf.arg(name="env", prefix_name=False, metavar="ID")] = "StepTool/ToolWorld-v0"
+    id: Annotated[str, tyro.conf.arg(name="env", prefix_name=False, metavar="ID")] = TOOLWORLD
     """Environment id for `gymnasium.make`."""
     args: Annotated[Arguments, tyro.conf.arg(name="env-args", prefix_name=False)] = field(default_factory=dict)
     """Arguments of the environment: `{split: train, level: lite}`, on the command line `split=train level=lite`."""

@@ -11,13 +11,11 @@ from agents.models.bundle import PolicyBundle, load_policy
 from agents.models.chat_template import Codec
 from agents.models.checkpoint import load_config, load_counters, resolve_checkpoint
 from agents.models.policy import Policy
-from agents.rollout.config import Sampling
+from agents.rollout.config import TOOLWORLD, Sampling
 from agents.rollout.engine import RolloutEngine
 from agents.rollout.sampler import TokenSampler
 from agents.rollout.types import Sampled
 from agents.seeding import branch_stream, stream_of
-
-_TOOLWORLD = "StepTool/ToolWorld-v0"
 
 
 class TrainingEnv(NamedTuple):
@@ -188,8 +186,8 @@ def in_double(bundle: PolicyBundle) -> PolicyBundle:
 
 def training_env(config: Mapping[str, Any]) -> TrainingEnv | None:
     """Return the environment in the stored settings of `steptool train` or `steptool sft`."""
-    env = config.get("env", _TOOLWORLD)
+    env = config.get("env", TOOLWORLD)
     if isinstance(env, Mapping):
         return TrainingEnv(str(env["id"]), env["args"])
     made = config.get("env_args", {})  # of the demonstrations; given ones leave the default, which says nothing
-    return TrainingEnv(env, made) if made or env != _TOOLWORLD else None
+    return TrainingEnv(env, made) if made or env != TOOLWORLD else None

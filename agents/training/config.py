@@ -216,7 +216,8 @@ def checked(kind: type[Settings], settings: Mapping[str, Any]) -> Settings:
     try:
         return TypeAdapter(kind).validate_python(settings)
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_message(entry) for entry in error.errors())) from error
+        listed = "`steptool train --help-all`" if kind is TrainConfig else "--help"
+        raise ConfigurationError("; ".join(_message(entry, listed) for entry in error.errors())) from error
 
 
 def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,10 +237,10 @@ def _completed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return merged(merged(asdict(TrainConfig()), ALGORITHMS[algo]), settings)
 
 
-def _message(entry: Mapping[str, Any]) -> str:
+def _message(entry: Mapping[str, Any], listed: str) -> str:
     where = ".".join(str(part) for part in entry["loc"])
     if entry["type"] == "unexpected_keyword_argument":
-        return f"{where}: there is no such setting (got {entry['input']!r}); --help-all lists them"
+        return f"{where}: there is no such setting (got {entry['input']!r}); {listed} lists them"
     return f"{where}: {entry['msg']} (got {entry['input']!r})" if where else str(entry["ctx"]["error"])
 
 

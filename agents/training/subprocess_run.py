@@ -10,11 +10,21 @@ from typing import Self
 
 import yaml
 
-from agents.errors import TrainingError
+from agents.errors import ConfigurationError, TrainingError
 from agents.models import checkpoint
 from agents.training.config import TrainConfig
 from agents.training.metrics_log import read_metrics
 from toolserver import children
+
+_SETTINGS = "settings.yaml"
+
+
+def check_replaced(folder: Path) -> None:
+    """Raise `ConfigurationError` for a folder that a `TrainingProcess` would remove and that is not of another one."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / _SETTINGS).is_file():
+        raise ConfigurationError(
+            f"{folder} holds another run, which this training would remove; give another --out, or move that folder"
+        )
 
 
 class ModuleProcess:
@@ -60,15 +70,16 @@ class ModuleProcess:
 
 
 class TrainingProcess(ModuleProcess):
-    """Runs `python -m MODULE SETTINGS`. Settings, log and checkpoints replace the content of `config.out`."""
+    """Runs `python -m MODULE SETTINGS`, which writes to `config.out`; an earlier run of it there is removed."""
 
     def __init__(self, config: TrainConfig, module: str) -> None:
         self.config = config
         self.folder = Path(config.out)
-        self._settings = self.folder / "settings.yaml"
+        self._settings = self.folder / _SETTINGS
         super().__init__([module, str(self._settings)], self.folder / "errors.log")
 
     def __enter__(self) -> Self:
+        check_replaced(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)  # else an older run's checkpoint may count as the newest
         self.folder.mkdir(parents=True)
         self._settings.write_text(yaml.safe_dump(asdict(self.config), sort_keys=False), encoding="utf-8")

@@ -20,6 +20,7 @@ from typing import Annotated, Any, NamedTuple
 
 import torch
 import tyro
+from scipy import stats
 
 from agents.base import Info
 from agents.baselines.demonstrations import demonstrate
@@ -52,6 +53,11 @@ _SLOTS = 64  # concurrent episodes of one process
 _TOGETHER = 16
 """Number of rounds that are played together: episodes of one task share the computation of their prompt. A task that is
 solved in one of them is not played further."""
+
+_OF_THE_TEST = (
+    "p is that of the exact two-sided sign test on the tasks that only the policy or only the start solves, not "
+    "corrected for the number of tests."
+)
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,20 @@ def pass_rate_at(k: int, played: Sequence[Round]) -> float:
     return fmean(pass_at_k(full_rounds, sum(task in each.solved for each in played[:full_rounds]), k) for task in tasks)
 
 
+def sign_test(gained: int, lost: int) -> float | None:
+    """Return the two-sided p value of the exact sign test of two policies on the same tasks.
+
+    Args:
+        gained: Number of tasks that only the first policy solves.
+        lost: Number of tasks that only the second one solves.
+
+    Returns:
+        Probability of numbers at least as unequal if each of these tasks were solved by either policy with probability
+        0.5; `None` without such tasks.
+    """
+    return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else None
+
+
 def operations_of(trajectory: Trajectory) -> Operations:
     """Return the operations of the calls that succeeded, in order, without `Finish`."""
     apis = {api.spec.function_name: api.operation.name for api in world_task_of(trajectory.task).toolset.apis}
@@ -185,6 +205,7 @@ def report(
         f"temperature 1. Every task is played {min(samples, _TOGETHER)} times: their pass@k is the unbiased estimate "
         "of Chen et al. Tasks that are not solved by then are played further until they are: beyond, pass@k is the "
         "share of tasks that the first k episodes solve. Solutions are those of all episodes played.",
+        _OF_THE_TEST,
         f"A solution's sequence is the operations of its successful calls. {len(shown)} different sequences are in the "
         "demonstrations; one is new if none of them contains it as a consecutive part, and has a new pair if two of "
         "its consecutive operations are consecutive in none.",
@@ -207,12 +228,14 @@ def _beyond(name: str, rounds: Mapping[str, Sequence[Round]], shown: set[Operati
     solutions = [operations for each in rounds[name] for operations in each.solved.values()]
     parts = {part for each in shown for part in _parts(each)}
     new = [each for each in solutions if each not in parts]
+    p_value = sign_test(len(solved - of_start), len(of_start - solved))
     pair = [each for each in solutions if any(two not in parts for two in pairwise(each))]
     return {
         "policy": name,
         "tasks solved at least once": len(solved),
         "of these never by the start": len(solved - of_start),
         "solved by the start alone": len(of_start - solved),
+        "p, sign test": None if p_value is None else f"{p_value:.3f}",
         "solutions": len(solutions),
         "with a new sequence %": f"{100 * len(new) / len(solutions):.1f}" if solutions else None,
         "with a new pair %": f"{100 * len(pair) / len(solutions):.1f}" if solutions else None,
@@ -337,4 +360,4 @@ def _name(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    run_command("learning.pass_at_k", Options, run)
+    run_command("learning.pass_at_k", Options, run, ["scipy"])

@@ -27,9 +27,10 @@ class BenchmarkSolutions(ABC, Generic[S]):
 
     def find(self, suite: str, task_id: str) -> S:
         """Return the solution of a task. Raises `ConfigurationError` for an unknown one, or where data is missing."""
+        owner = f"{suite} has no" if suite else "no benchmark has a"
         raise ConfigurationError(
-            f"task {task_id!r}: {suite or 'no benchmark'} has no reference solution for such an id; those of ToolWorld "
-            "look like w0-lite-train-17"
+            f"task {task_id!r}: {owner} reference solution for such an id; those of ToolWorld look like "
+            "w0-lite-train-17"
         )
 
     @abstractmethod

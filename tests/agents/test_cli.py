@@ -14,6 +14,8 @@ from zipfile import ZipFile
 import pytest
 
 from agents.cli import COMMANDS, main
+from steptool_env.trajectories.trajectories import write_trajectories
+from tests.agents.evaluation.test_score import EPISODE
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = "from steptool_env.launch import main; main()"
@@ -33,6 +35,18 @@ def install_other(folder: Path) -> Path:
     record.parent.mkdir()
     record.write_text("agents/__init__.py,,\nother_agents-1.0.dist-info/RECORD,,\n")
     return folder
+
+
+def test_a_warning_is_one_line_without_a_place_in_the_code(tmp_path: Path) -> None:
+    """As of a run that was killed while it wrote."""
+    write_trajectories(tmp_path / "trajectories.jsonl", [EPISODE])
+    with (tmp_path / "trajectories.jsonl").open("a") as file:
+        file.write('{"task": ')
+    done = launch("export", "sharegpt", ".", "--out", "exported", path=[tmp_path, ROOT])
+    assert (done.returncode, done.stderr) == (
+        0,
+        "Warning: trajectories.jsonl: line 2 is not complete, and is left out\n",
+    )
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

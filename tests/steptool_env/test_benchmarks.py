@@ -86,3 +86,5 @@ def test_a_task_without_a_reference_solution_is_refused_by_name() -> None:
     task = made(BENCHMARKS[0]).suite.task(0)
     with pytest.raises(ConfigurationError, match=f"{task.id}.*has no reference solution"):
         start_grading(task)
+    with pytest.raises(ConfigurationError, match=r"^task 'typo': no benchmark has a reference solution"):
+        benchmark_of("", "typo").tasks.find("", "typo")

@@ -24,7 +24,7 @@ from agents.demo.attempts import never_solved
 from agents.demo.panel_jobs import Job, play_jobs
 from agents.demo.progress import DemoProgress
 from agents.demo.report import depth_table
-from agents.errors import TrainingError
+from agents.errors import ConfigurationError, TrainingError
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.evaluation.panels import depth_panel, key, play_panel
 from agents.models import checkpoint
@@ -55,6 +55,31 @@ def test_the_demo_compares_agents_over_http_and_ends_its_server(
     assert "tool server ended" in out
     page = (tmp_path / "demo" / "report.html").read_text()
     assert all(name in page for name in ("random", "oracle", "greedy-docs"))
+
+
+def test_a_demo_removes_no_run_that_is_not_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--out runs` in a folder with a training `runs/steptool`, whose checkpoints it would replace by its own arm."""
+    kept = tmp_path / "steptool" / "checkpoint-40" / "trainer_state.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--out", str(tmp_path)])
+    assert ended.value.code == 2
+    assert f"{tmp_path / 'steptool'} holds another run" in capsys.readouterr().err
+    with pytest.raises(ConfigurationError, match="holds another run"):
+        train_arms({"steptool": small("steptool", tmp_path, tmp_path / "steptool")}, DemoProgress(tuple(ARMS), (1,)))
+    assert kept.exists()
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        main(["demo", "--learner", "none", "--out", str(tmp_path)])
+    assert "holds the result of another run (run.json)" in capsys.readouterr().err
+
+
+def test_a_demo_names_an_unknown_agent_before_it_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["demo", "--agent", "greedy-dogs", "--out", str(tmp_path / "demo")])
+    assert "unknown agent 'greedy-dogs'" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -93,6 +93,10 @@ def test_the_whole_suite_is_played_unless_asked_otherwise() -> None:
         (Evaluation("StepTool/ToolWorld-v0", episodes=30_000), "episodes=30000: 'train' has 20,000 tasks"),
         (Evaluation("Toys/Nothing-v0"), "not registered.*StepTool/StableToolBench-v0"),
         (Evaluation(TOYS, {"colour": "red"}), "cannot be made with these arguments.*colour.*check their names"),
+        (
+            Evaluation("StepTool/ToolWorld-v0", {"splitt": "train"}),
+            "ToolWorld-v0: there is no argument splitt='train'; it takes split, level, .*, render_mode$",
+        ),
         (Evaluation("StepTool/ToolWorld-v0", {"reward_options": {"cost": "x"}}), "^cost='x': must be a number"),
         (Evaluation("StepTool/ToolWorld-v0", {"unsolvable": "x"}), "^unsolvable: 'x' is not a share"),
         (Evaluation("CartPole-v1"), "not a text environment"),

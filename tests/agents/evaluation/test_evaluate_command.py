@@ -111,6 +111,38 @@ def test_a_run_that_plays_nothing_leaves_no_folder(tmp_path: Path, capsys: pytes
     assert not out.exists()
 
 
+class Interrupted(RandomAgent):
+    """Agent during whose episode of the given number Ctrl-C is pressed."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._left = number
+
+    def reset(self, indices: Any, observations: Any, infos: Any) -> None:
+        self._left -= len(indices)
+        if self._left <= 0:
+            raise KeyboardInterrupt
+        super().reset(indices, observations, infos)
+
+
+def test_an_interrupted_run_names_its_complete_episodes_and_leaves_no_empty_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, episodes in ((3, 2), (1, 0)):
+        out = tmp_path / str(number)
+        with pytest.raises(SystemExit, match="130"):
+            main(["evaluate", "--env", TOYS, "--agent", f"{__name__}:Interrupted", "--agent-args", f"number={number}",
+                  "--slots", "1", "--out", str(out)])  # fmt: skip
+        printed = capsys.readouterr().err
+        if episodes:
+            file = out / "trajectories.jsonl"
+            assert len(read_trajectories(file).trajectories) == episodes
+            assert f"wrote {episodes} episodes to {file}; steptool report {out} shows them" in printed
+            main(["report", str(out), "--out", str(tmp_path / "report.html")])
+        else:
+            assert not out.exists()
+
+
 def test_a_setting_of_a_search_is_refused_without_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["evaluate", "--env", TOYS, "--agent", "random", "--width", "3", "--out", str(tmp_path / "run")])

@@ -53,6 +53,18 @@ def test_episodes_cut_by_a_lost_connection_stay_as_they_are_and_order_is_kept() 
     assert scored[0] == scored[2] != EPISODE
 
 
+def test_too_few_workers_are_named_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_trajectories(tmp_path / "run.jsonl", [EPISODE])
+    words = ["score", "--episodes", str(tmp_path / "run.jsonl"), "--out", str(tmp_path / "scored"), "--workers", "0"]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: workers=0: must be at least 1\n"
+    assert not (tmp_path / "scored").exists()
+
+
 def test_a_model_judges_a_recorded_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_trajectories(tmp_path / "run.jsonl", [EPISODE, EPISODE])
     fields = {"succeed_tool_calling": [1, 0, 1], "contribution_to_final_answer": [4, 0, 5]}

@@ -130,7 +130,25 @@ def test_the_card_has_the_evaluations_of_the_run(run: Path, tmp_path: Path) -> N
     assert "evaluated in training, panel abcdef0123456789" in card
     assert "greedy/depth-4/pass_rate | 0.250" in card
     assert "older" not in card
+    world = "--env StepTool/ToolWorld-v0 --env-args split=train\n"
+    assert f"steptool evaluate --agent policy:hf://{REPO} --episodes 50 --out runs/evaluation {world}" in card
+    assert f"steptool train --policy.checkpoint hf://{REPO} --out runs/further {world}" in card
     assert str(tmp_path) not in card
+
+
+def test_a_dry_run_spares_other_files_and_names_the_command_with_all_of_its_flags(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the folder of a project it replaced README.md; the printed command left out --private."""
+    words = ["push", "nano-sft", "--repo", REPO, "--private", "--revision", "v1", "--license", "mit", "--dry-run"]
+    (tmp_path / "README.md").write_text("of the user")
+    with pytest.raises(SystemExit):
+        main([*words, str(tmp_path)])
+    assert "is not an empty folder" in capsys.readouterr().err
+    assert (tmp_path / "README.md").read_text() == "of the user"
+    main([*words, str(tmp_path / "new")])
+    command = f"steptool push nano-sft --repo {REPO} --revision v1 --private --license mit"
+    assert f"next: read README.md; {command}\n" in capsys.readouterr().out
 
 
 def test_transformers_reads_a_pushed_checkpoint_and_other_files_of_its_repository_stay(

@@ -113,6 +113,11 @@ def test_the_command_trains_evaluates_and_writes(tmp_path: Path, capsys: pytest.
     assert metrics["panel"] == json.loads((tmp_path / "depth-1-random-candidates.json").read_text())["panel"]
     assert (tmp_path / "model.zip").is_file()
     assert json.loads((tmp_path / "run.json").read_text())["settings"]["env_args"] == {"depths": {"1": 1}}
+    trained = (tmp_path / "model.zip").read_bytes()
+    with pytest.raises(SystemExit):
+        main(["sb3", "--out", str(tmp_path), "--total-steps", "128"])
+    assert "holds the result of another run (run.json)" in capsys.readouterr().err
+    assert (tmp_path / "model.zip").read_bytes() == trained
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["budget", "lost server"])

@@ -200,6 +200,8 @@ def test_demonstrations_beyond_the_context_are_counted_with_a_remedy(
     assert f"3 different demonstrations, the longest of {result['longest_tokens']:,} tokens; 3 beyond" in printed
     assert "Warning: 3 of 3 demonstrations are longer than the policy's context of 64 tokens" in printed
     assert f"--policy.context {result['longest_tokens']}" in printed
+    further = f"next: steptool train --policy.checkpoint {tmp_path / 'short'} --out RUN"  # in the world that it knows
+    assert f"{further} --env StepTool/ToolWorld-v0 --env-args split=demonstrations tools=14" in printed
     logged = EventAccumulator(str(next((tmp_path / "short-logs").rglob("events*")))).Reload()
     assert [each.value for each in logged.Scalars("data/beyond_context")] == [3.0]
     main([*words, "--out", str(tmp_path / "long"), "--policy.context", str(result["longest_tokens"])])

@@ -22,6 +22,7 @@ from agents.training.config import AlgorithmConfig, make_config, read_config
 from agents.training.forward import evaluate_actions, forward
 from agents.training.losses import ppo_loss
 from agents.training.metrics_log import MetricsLog, read_metrics
+from agents.training.sft_config import read_sft_config
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, bundle, train, trainer
 from tests.agents.disk import files_no_larger_than
@@ -317,8 +318,11 @@ def test_a_file_overrides_the_algorithm_and_the_caller_overrides_the_file(tmp_pa
     assert (config.episodes, config.seed, config.algorithm.gamma, config.algorithm.clip_coef) == (32, 3, 0.5, 0.1)
     assert config.env.args == {"split": "train", "level": "lite"}
     path.write_text("env: {nmu_envs: 4}")
-    with pytest.raises(ConfigurationError, match=r"env\.nmu_envs: there is no such setting \(got 4\); --help-all"):
+    with pytest.raises(ConfigurationError, match=r"env\.nmu_envs: there is no such setting \(got 4\); .*--help-all"):
         read_config(path)
+    path.write_text("episode: 4")
+    with pytest.raises(ConfigurationError, match=r"^episode: there is no such setting \(got 4\); --help lists them$"):
+        read_sft_config(path)  # of `steptool sft`, which has no --help-all
     path.write_text("- a list")
     with pytest.raises(ConfigurationError, match="expected `field: value` lines"):
         read_config(path)

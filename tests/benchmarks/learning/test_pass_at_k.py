@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from shutil import copytree
 from statistics import fmean
@@ -13,6 +13,7 @@ import pytest
 from agents.baselines.oracle import OracleAgent
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.models import checkpoint
+from benchmarks.harness.report import RESULTS
 from benchmarks.learning import pass_at_k as module
 from benchmarks.learning.pass_at_k import (
     Options,
@@ -23,6 +24,7 @@ from benchmarks.learning.pass_at_k import (
     read_rounds,
     report,
     run,
+    sign_test,
 )
 from steptool_env.errors import ConfigurationError
 
@@ -39,6 +41,21 @@ def test_beyond_the_rounds_of_all_tasks_the_rate_is_the_share_that_the_first_epi
     whole = [Round("", {"a": ("x",)}, ["a", "b", "c"]), Round("", {}, ["a", "b", "c"])]
     played = [*whole, Round("", {}, ["b", "c"]), Round("", {"b": ("x",)}, ["b", "c"])]
     assert [pass_rate_at(k, played) for k in (1, 2, 3, 4)] == pytest.approx([1 / 6, 1 / 3, 1 / 3, 2 / 3])
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 1), (3, 0), (1, 5), (4, 3), (3, 3)])
+def test_the_sign_test_counts_the_outcomes_that_are_at_least_as_unequal(gained: int, lost: int) -> None:
+    outcomes = [2 * sum(signs) - len(signs) for signs in product((0, 1), repeat=gained + lost)]
+    assert sign_test(gained, lost) == pytest.approx(fmean(abs(each) >= abs(gained - lost) for each in outcomes))
+    assert sign_test(0, 0) is None
+
+
+def test_the_published_p_values_are_those_of_the_published_counts() -> None:
+    table = json.loads((RESULTS / "pass_at_k.json").read_text())["tables"]["Beyond the start"]
+    for row in table:
+        p_value = sign_test(row["of these never by the start"], row["solved by the start alone"])
+        assert row["p, sign test"] == (None if p_value is None else f"{p_value:.3f}")
+    assert {row["p, sign test"] for row in table} > {None, "0.002", "0.021", "0.035"}
 
 
 def test_the_oracle_calls_the_operations_of_its_plan() -> None:
@@ -65,6 +82,7 @@ def test_solutions_beyond_the_start_and_their_operations_are_counted() -> None:
     ]  # fmt: skip
     beyond = result.tables["Beyond the start"][1]
     assert (beyond["of these never by the start"], beyond["solved by the start alone"]) == (1, 1)
+    assert (beyond["p, sign test"], result.tables["Beyond the start"][0]["p, sign test"]) == ("1.000", None)
     # ("x", "y", "x") and ("z",) are not a consecutive part of a demonstration; both pairs of the first are.
     assert beyond["with a new sequence %"] == "66.7"
     assert beyond["with a new pair %"] == "0.0"
