@@ -34,7 +34,7 @@ class Command:
     of a folder above it where two have one name. Runs whose settings differ by the seed alone also get a row with their
     mean over seeds and its bootstrap interval."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("report.html")
-    """Output file."""
+    """Output file, whose name ends in .html."""
 
     def run(self) -> dict[str, Any]:
         """Write the page and print its tables. Return the metrics of the evaluations by run, and of groups of seeds."""
@@ -45,6 +45,8 @@ class Command:
 
         if not self.runs:
             raise ConfigurationError("no run was given; give folders with trajectories.jsonl or metrics.jsonl")
+        if self.out.suffix != ".html":  # never the file of a run
+            raise ConfigurationError(f"out={self.out}: is the file of a page; give a name that ends in .html")
         runs = [read_run(folder, name) for folder, name in run_names(self.runs).items()]
         page = runs_report(runs)
         played = {run.name: run.trajectories for run in runs if run.trajectories}

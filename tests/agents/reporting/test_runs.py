@@ -66,6 +66,15 @@ def test_families_of_tasks_are_compared_where_tasks_have_them(tmp_path: Path) ->
     assert (figures["mean over families"], figures["families solved"]) == ("50.0 %", "1 of 2")
 
 
+def test_a_page_takes_the_place_of_no_other_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = evaluation(tmp_path / "one", 1.0)
+    kept = (run / "trajectories.jsonl").read_bytes()
+    with pytest.raises(SystemExit):
+        main(["report", str(run), "--out", str(run / "trajectories.jsonl")])
+    assert "give a name that ends in .html" in capsys.readouterr().err
+    assert (run / "trajectories.jsonl").read_bytes() == kept
+
+
 def test_runs_on_different_tasks_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On the page and in the console; runs on the same tasks, in any order, are not."""
     one, same, other = (

@@ -281,6 +281,40 @@ def test_a_checkpoint_that_holds_other_files_is_not_replaced(
     assert f"{out} holds other files, which a checkpoint would replace, as evaluation/report.html; give ano" in error
 
 
+def test_eto_keeps_the_world_of_its_start_and_names_damaged_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = []
+    for agent in ("oracle", "random"):
+        words = ["--env-args", "level=lite", "split=depth-1", "tools=26", "--episodes", "2"]
+        main(
+            [
+                "evaluate",
+                "--env",
+                "StepTool/ToolWorld-v0",
+                *words,
+                "--agent",
+                agent,
+                "--out",
+                str(tmp_path / agent),
+                "-q",
+            ]
+        )
+        files.append(str(tmp_path / agent / "trajectories.jsonl"))
+    with Path(files[1]).open("a") as file:
+        file.write("{broken\n")
+    out = str(tmp_path / "eto")
+    main(["eto", "--trajectories", *files, "--policy.checkpoint", "nano-sft", "--out", out])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"{files[1]}:3: " in printed
+    world = checkpoint.load_config(checkpoint.resolve_checkpoint("nano-sft"))["env_args"]
+    assert checkpoint.load_config(Path(out))["env_args"] == world
+    command = printed.rpartition("next: ")[2]
+    assert f"--agent policy:{out} --episodes 200 --out {out}-evaluation --env-args" in command
+    assert {"level=lite", f"tools={world['tools']}"} < set(command.split())
+    assert "split=" not in command
+
+
 def test_a_size_from_scratch_asks_for_its_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["train", "--out", str(tmp_path / "none")])
