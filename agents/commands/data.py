@@ -16,6 +16,7 @@ from steptool_env.errors import ConfigurationError
 from steptool_env.stabletoolbench.suite import SETS
 from toolserver.cache.catalog_store import load_catalog, save_catalog
 from toolserver.commands.import_ import importing
+from toolserver.new_file import new_file
 from toolserver.stabletoolbench import import_folder, read_queries
 from toolserver.stabletoolbench.download import digest, download
 from toolserver.stabletoolbench.unpack import Unpacked, unpack
@@ -49,9 +50,10 @@ class Command:
     def run(self) -> dict[str, Any]:
         """Fetch, check, unpack, import, print what there is, and return it."""
         self._check()
+        noted = self._sources()
         archive, found = self._archive()
         unpacked = unpack(archive, self.out, max_bytes=self.max_bytes)
-        self._note(found, unpacked)
+        self._note(noted, found, unpacked)
         console = Console()
 
         def say(line: str) -> None:
@@ -94,12 +96,22 @@ class Command:
         target = self.out / "downloads" / f"{mark}-{name[-60:]}"
         return target, download(self.source, target, max_bytes=self.max_bytes, sha256=self.sha256)
 
-    def _note(self, found: str, unpacked: Unpacked) -> None:
-        """Add the source to SOURCES.json, so that the folder says where its data is from."""
+    def _sources(self) -> dict[str, Any]:
+        """Return the sources that the folder has noted already."""
         file = self.out / _SOURCES
-        noted: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        try:
+            noted = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        except ValueError as error:
+            raise ConfigurationError(f"{file}: is not JSON ({error}); mend it, or give another --out") from error
+        if not isinstance(noted, dict):
+            raise ConfigurationError(f"{file}: must be a JSON object of sources; mend it, or give another --out")
+        return noted
+
+    def _note(self, noted: Mapping[str, Any], found: str, unpacked: Unpacked) -> None:
+        """Add the source to SOURCES.json, so that the folder says where its data is from."""
         entry = {"sha256": found, "licence": unpacked.licence, "files": dict(sorted(unpacked.files.items()))}
-        file.write_text(json.dumps({**noted, self.source: entry}, indent=2) + "\n", encoding="utf-8")
+        with new_file(self.out / _SOURCES) as file:
+            file.write((json.dumps({**noted, self.source: entry}, indent=2) + "\n").encode())
 
     def _import(self) -> tuple[dict[str, Any], list[str]]:
         """Import the recordings. Return what was imported, as a record and as lines."""

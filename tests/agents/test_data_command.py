@@ -93,6 +93,19 @@ def test_an_archive_is_fetched_imported_and_played(
     assert [trajectory.steps for trajectory in runs[0]] == [trajectory.steps for trajectory in runs[1]]
 
 
+@pytest.mark.parametrize("broken", ["{", "[]"])
+def test_a_broken_list_of_sources_is_named_before_anything_is_unpacked(
+    broken: str, archive: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data.zip").write_bytes(archive)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "SOURCES.json").write_text(broken)
+    with pytest.raises(SystemExit):
+        main(["data", "stabletoolbench", "--from", str(tmp_path / "data.zip"), "--out", str(tmp_path / "out")])
+    assert "SOURCES.json: " in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["SOURCES.json"]
+
+
 def test_an_import_that_was_interrupted_is_noted_in_the_cache(archive: bytes, tmp_path: Path) -> None:
     (tmp_path / "data.zip").write_bytes(archive)
     command = ["data", "stabletoolbench", "--from", str(tmp_path / "data.zip"), "--out", str(tmp_path)]
