@@ -40,10 +40,14 @@ class QuietHandler(BaseHTTPRequestHandler):
         pass
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # with the default, 5, more connections at once wait for packets that are sent again
+
+
 @contextmanager
 def running(handler: type[QuietHandler], **attributes: Any) -> Iterator[Any]:
     """A server in a thread, with attributes that its handlers use."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         vars(server).update(attributes, daemon_threads=True)
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

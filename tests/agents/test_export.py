@@ -293,16 +293,15 @@ def tool(folder: Path, script: str, *arguments: object, pool: Path | None = None
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_nothing_is_written_outside_the_folder(searched: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suite", ["x/..", "."])
+def test_nothing_is_written_outside_the_folder(suite: str, searched: Path, tmp_path: Path) -> None:
     """Names in the files of a run are data: of a suite, a task and a method."""
     run, out = tmp_path / "run", tmp_path / "in" / "out"
     run.mkdir()
-    lines = (searched / "trajectories.jsonl").read_text().splitlines()[:2]
-    records = [json.loads(line) for line in lines]
-    for record, suite in zip(records, ("x/..", "."), strict=True):
-        record["task"]["suite"], record["task"]["id"] = suite, "../../up"
-        record["metadata"]["search_method"] = "CoT@1/../../../../../outside"
-    (run / "trajectories.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    record = json.loads((searched / "trajectories.jsonl").read_text().splitlines()[0])
+    record["task"]["suite"], record["task"]["id"] = suite, "../../up"
+    record["metadata"]["search_method"] = "CoT@1/../../../../../outside"
+    (run / "trajectories.jsonl").write_text(json.dumps(record) + "\n")
     before = set(tmp_path.rglob("*"))
     export("toolbench", run, out)
     written = {path for path in tmp_path.rglob("*") if path.is_file()} - before
