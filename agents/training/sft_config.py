@@ -29,9 +29,8 @@ class SFTConfig:
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=2e-3))
 
     def __post_init__(self) -> None:
-        least = {"sft.epochs": (self.epochs, 1), "sft.batch_episodes": (self.batch_episodes, 1)}
-        least |= {"sft.weight_decay": (self.weight_decay, 0), "sft.optim.lr": (self.optim.lr, 0)}
-        _check_least(least)
+        _check_least({"sft.epochs": (self.epochs, 1), "sft.batch_episodes": (self.batch_episodes, 1)})
+        _check_least({"sft.weight_decay": (self.weight_decay, 0), "sft.optim.lr": (self.optim.lr, 0)})
 
 
 @dataclass(frozen=True)
