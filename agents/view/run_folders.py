@@ -48,7 +48,7 @@ class RunInfo:
         panel: Panel digest of the evaluated tasks.
         calls: Environment calls so far.
         budget: Environment calls of the whole run; 0 if unknown.
-        episodes: Number of episodes behind `passed`.
+        episodes: Number of episodes of which `passed` is the share.
         passed: Latest pass rate, 0 to 1; nan without one.
         metric: Name of the metric of `passed`.
         state: State of the run.

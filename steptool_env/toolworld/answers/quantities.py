@@ -282,7 +282,7 @@ def _tokens(text: str, end: int) -> list[tuple[str, int]]:
 
 
 def _magnitude(tokens: Sequence[tuple[str, int]], place: int) -> float:
-    """Return the magnitude of a token, 0 if it is none; a single letter counts only before a currency."""
+    """Return the magnitude of a token, 0 for any other word; a single letter counts only before a currency."""
     word = tokens[place][0]
     found = meanings(word)
     if not found or found[-1].dimension != "scale":

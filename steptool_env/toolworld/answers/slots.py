@@ -43,7 +43,7 @@ class AnswerSlot:
         type: Semantic type of the values.
         attribute: Qualified attribute, e.g. `city.population`.
         values: One value, or all members of a set.
-        facts: Facts behind the values, in the same order.
+        facts: Facts of the values, in the same order.
         node: Node of the plan that supplies the values.
         values_shown: Number and unit style of the called vendor.
         scale: Upper end of a rating's scale (5 or 10); 0 for other types.

@@ -20,8 +20,8 @@ def contribution(grader: Grader, tracker: Tracker, grade: Grade) -> tuple[bool, 
 class _Contribution:
     """Backward search from the accepted slots to the calls that supplied their facts.
 
-    A fact is credited to the call that the plan makes for it (the only candidate for a choice, a mean or a change), or
-    else to the first response that contains it. The facts that this call used are credited in turn.
+    A fact counts for the call that the plan makes for it (the only candidate for a choice, a mean or a change), or
+    else to the first response that contains it. The facts that this call used count in turn.
     """
 
     def __init__(self, grader: Grader, tracker: Tracker, grade: Grade) -> None:

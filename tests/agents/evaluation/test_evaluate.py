@@ -1,4 +1,4 @@
-"""Running agents through tasks, and what is left behind."""
+"""Running agents through tasks, and what remains of a run."""
 
 import json
 import re

@@ -122,7 +122,7 @@ def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it()
     (episode,) = collected(pool, made, [EpisodeSpec(0)], context=400).episodes
     assert (episode.end, len(episode.rewards)) == ("terminated", 2)
     assert episode.metrics["finished"] == 0.0
-    assert len(episode.ids) == episode.spans[-1][1]  # nothing stands behind the last action
+    assert len(episode.ids) == episode.spans[-1][1]  # nothing follows the last action
     assert final_values(made.policy, collate([episode], 0), 1000).tolist() == [0.0]
     assert replay_steps([episode], [episode.rewards])[-1].next_end == 0
 
@@ -140,7 +140,7 @@ def test_a_full_context_ends_the_episode_with_its_last_action() -> None:
     assert len(episode.ids) <= 40
     assert len(episode.rewards) == len(episode.spans) > 1
     assert episode.rewards == (0.1,) * len(episode.spans)
-    assert rollout.calls == len(episode.spans)  # nothing is played behind the end
+    assert rollout.calls == len(episode.spans)  # nothing is played after the end
     assert rollout.metrics()["rollout/context_full"] == 1
 
 

@@ -31,7 +31,7 @@ def final_return(seed: int, algo: str, reward: str = "final", **algorithm: Any) 
 @pytest.mark.parametrize(
     "algo", ["steptool", "final_dense_sum", "token_gae", "reinforce", "rloo", "grpo", "step_grpo", "gigpo", "tree"]
 )
-def test_a_reward_at_the_end_is_credited_to_the_first_call(algo: str, learning_seed: int) -> None:
+def test_a_reward_at_the_end_reaches_the_first_call(algo: str, learning_seed: int) -> None:
     assert final_return(learning_seed, algo) > LEARNT
 
 

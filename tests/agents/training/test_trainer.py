@@ -271,7 +271,7 @@ def test_annealed_learning_rates_fall_to_nothing_over_the_calls_of_the_run() -> 
         ({"algo": "ppo"}, "algo: 'ppo' is not known; choose one of steptool"),
         ({"calls": "many"}, "calls: .*'many'"),
         ({"algorithm": {"gama": 1}}, "algorithm.gama"),
-        ({"algorithm": {"lam": 1}}, "algorithm.lam: there is no such setting"),
+        ({"algorithm": {"horizon": 1}}, "algorithm.horizon: there is no such setting"),
         ({"algorithm": {"advantage": "gea"}}, "algorithm.advantage='gea' is unknown: give one of gigpo, grpo"),
         ({"algo": "grpo", "episodes": 12}, "multiple of algorithm.group_size=8"),
         ({"policy": {"critic": "none"}}, "needs a critic"),

@@ -177,7 +177,7 @@ def test_a_server_can_have_another_number_of_vendors(monkeypatch: pytest.MonkeyP
 
 
 def test_permanent_faults_leave_a_working_api_for_every_needed_call() -> None:
-    """A broken or stale API of the same operation is none."""
+    """A broken or stale API of the same operation does not count."""
     suite, codec, tried = load_suite("train", "standard", faults="harsh"), StateCodec(), 0
     for task in map(suite.task, range(160)):
         needed, offered = task.solution.needed, task.solution.toolset.apis
