@@ -18,7 +18,12 @@ SPELLED = frozenset(_WORDS)
 _COUNTED = frozenset({"st", "nd", "rd", "th", "step", "option", "part", "item", "call", "query"})
 _POWERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
 _ANY_WORD = "|".join(sorted((*_WORDS, *_POWERS), key=len, reverse=True))
-_IN_WORDS = re.compile(rf"\b(?:{'|'.join(_WORDS)})(?:(?:[\s-]+|[\s-]+and\s+)(?:{_ANY_WORD}))*\b", re.IGNORECASE)
+_DIGITS = {word: str(value) for word, value in _WORDS.items() if value < 10}
+_IN_WORDS = re.compile(
+    rf"\b(?P<whole>(?:{'|'.join(_WORDS)})(?:(?:[\s-]+|[\s-]+and\s+)(?:{_ANY_WORD}))*)"
+    rf"(?:\s+point(?P<decimals>(?:\s+(?:{'|'.join(_DIGITS)}))+))?\b",
+    re.IGNORECASE,
+)
 _FEW = 12
 """Largest spelled number that contradicts nothing ("one of the two"); it can still be right."""
 
@@ -53,7 +58,7 @@ def _without_numbering(text: str) -> str:
 
 def _spelled(match: re.Match[str]) -> str:
     total = part = 0
-    for word in re.split(r"[\s-]+", match.group().lower()):
+    for word in re.split(r"[\s-]+", match["whole"].lower()):
         power = _POWERS.get(word)
         if power is None:
             part += _WORDS.get(word, 0)
@@ -62,4 +67,6 @@ def _spelled(match: re.Match[str]) -> str:
         else:
             total, part = total + part * power, 0
     total += part
+    if match["decimals"]:
+        return f"{total}.{''.join(_DIGITS[word] for word in match['decimals'].lower().split())}"
     return f"\x02{total}" if total <= _FEW else str(total)

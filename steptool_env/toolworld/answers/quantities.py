@@ -22,9 +22,9 @@ _DIGITS = (
 )
 _MONEY = rf"(?:\b[A-Z]{{1,3}} ?)?[{_SYMBOLS}]|\b(?:{'|'.join(CODES.split())})(?![A-Za-z])|\b(?:usd|eur|gbp|[rR]s)\b\.?"
 _NUMBER = re.compile(
-    r"(?<![\w.])(?P<word>\x02?)(?P<sign>[-−](?![ \u00a0])|(?:minus|negative) )?"
+    r"(?<![\w.])(?P<word>\x02?)(?P<sign>[-−–](?![ \u00a0])|(?:minus|negative) )?"
     rf"(?P<money>{_MONEY})?"
-    rf"{_BLANK}?(?P<inner>[-−]?)(?P<digits>{_DIGITS})(?P<power>[eE][+-]?\d{{1,2}}(?!\w))?",
+    rf"{_BLANK}?(?P<inner>[-−–]?)(?P<digits>{_DIGITS})(?P<power>[eE][+-]?\d{{1,2}}(?!\w))?",
 )
 _TOKEN = re.compile(
     rf"(?:{_BLANK}{{0,2}}-?)([^\W\d_]+[²³]?(?:[23](?!\d))?|[°℃℉%‰¢{_SYMBOLS}]|\^ ?[23]|/(?= ?[^\W\d_])"

@@ -38,6 +38,9 @@ def texts(text: str) -> list[str]:
         ("4 lb 8 oz", "4.5 mass"), ("3 dollars and 50 cents", "3.5 USD"), ("154 working days", "154 time"),
         ("1.93M", "1930000"), ("$1.2M", "1200000 USD"), ("12k people", "12000"), ("154\u2011day", "154 time"),
         ("54 Stunden und 4 Minuten", "54.06666667 time"), ("H4821 and vendor2", ""), ("1843 BC", "-1843"),
+        ("\u20133.5 °C", "-3.5 temperature"), ("$\u20135", "-5 USD"), ("5\u20137", "5 7"), ("it is \u2013 12", "12"),
+        ("three point six km", "3.6 length"), ("minus one point zero five", "-1.05"), ("at this point two", "2"),
+        ("two point five million dollars", "2500000 USD"), ("Zero point one", "0.1"),
     ],
 )  # fmt: skip
 def test_what_a_text_states(text: str, expected: str) -> None:
