@@ -137,7 +137,7 @@ class TurnGrading:
             if _makes(call, answer.text, needed):
                 self._open.pop(place)
                 self.reached[number] = len(self._steps) - 1
-                return Progress((len(self.reached) - 1,), useful=True)
+                return Progress((number,), useful=True)
         return Progress()
 
     @cached_property

@@ -12,11 +12,11 @@ import pytest
 from agents.baselines.demonstrations import Noise, demonstrate
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.registry import make_agent
-from steptool_env.bfcl.grading import Call, first_failed_turn, gold_turns, needed_calls
+from steptool_env.bfcl.grading import Call, TurnGrading, first_failed_turn, gold_turns, needed_calls
 from steptool_env.bfcl.solutions import BfclSolutions
 from steptool_env.bfcl.suite import SPLITS, load_suite, split_of
 from steptool_env.rewards.graded import start_grading
-from steptool_env.types import Action, Trajectory
+from steptool_env.types import Action, Step, Trajectory
 from toolserver.bfcl import CATEGORIES, BfclTask, Simulation, load_tasks
 from toolserver.calls.json_parsing import parse
 from toolserver.catalog.api_schema import Provenance
@@ -143,6 +143,25 @@ def test_nearly_all_reference_calls_contribute_and_needless_ones_do_not() -> Non
         needless += len(calls) - contributed
         assert contributed <= sum(len(turn) for turn in BfclSolutions().solution_of(each.task).gold)
     assert needless > 100
+
+
+def test_progress_names_the_needed_calls_that_a_step_is_the_first_to_make() -> None:
+    """The calls of a reference solution, from the last to the first in each turn, as far as they can be made so."""
+    out_of_order = 0
+    for played in play("oracle", 60):
+        grading, turn = TurnGrading(BfclSolutions().solution_of(played.task)), list[Step]()
+        for step in played.steps:
+            if step.provenance is Provenance.WORLD:
+                turn.append(step)
+                continue
+            for other in reversed(turn):
+                before = set(grading.reached)
+                done = grading.observe(other).done
+                assert set(done) == set(grading.reached) - before
+                out_of_order += bool(done) and done[0] != len(before)
+            turn.clear()
+            assert grading.observe(step).done == ()
+    assert out_of_order > 10
 
 
 def test_a_write_with_other_arguments_makes_no_needed_call() -> None:
