@@ -144,6 +144,33 @@ def test_a_later_call_goes_on_with_the_same_file_and_starts_again_with_another(
         target.unlink()
 
 
+def test_a_call_that_ends_before_another_file_begins_mixes_no_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk refuses the file once, after the server has told the tag of another one."""
+    old, new = b"o" * 1000, b"n" * 1000
+    (tmp_path / "f.partial").write_bytes(old[:100])
+    (tmp_path / "f.partial.tag").write_text('"old"')
+    with serving(new) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", _refusing(Path.open))
+            with pytest.raises(OSError, match="no space left"):
+                download(address(server), tmp_path / "f", max_bytes=10**7)
+        download(address(server), tmp_path / "f", max_bytes=10**7)
+    assert (tmp_path / "f").read_bytes() == new
+
+
+def _refusing(opened: Any) -> Any:
+    """`Path.open` that does not open partial files for writing."""
+
+    def open_or_refuse(path: Path, mode: str = "r", *arguments: Any, **keywords: Any) -> Any:
+        if path.suffix == ".partial" and "w" in mode:
+            raise OSError("no space left on the device")
+        return opened(path, mode, *arguments, **keywords)
+
+    return open_or_refuse
+
+
 def test_a_file_that_is_too_large_or_another_is_refused(tmp_path: Path) -> None:
     with serving(b"x" * 1000) as server:
         with pytest.raises(ConfigurationError, match="larger than 999 bytes"):

@@ -102,8 +102,8 @@ def _request(
         _check_size(start + int(response.headers.get("content-length", 0)), max_bytes, url)
         mark = response.headers.get("etag", "")
         mark = response.headers.get("last-modified", "") if not mark or mark.startswith("W/") else mark
-        tag.write_text(mark, encoding="utf-8")
         with partial.open("ab" if go_on else "wb") as file:
+            tag.write_text(mark, encoding="utf-8")  # after the bytes of another file are gone
             for block in response.iter_raw():  # a chunk size would hold back what an interruption then loses
                 start += len(block)
                 _check_size(start, max_bytes, url)
