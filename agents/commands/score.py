@@ -22,6 +22,8 @@ from steptool_env.rewards import REWARDS, RewardFunction, make_reward
 from steptool_env.trajectories.trajectories import TrajectoryWriter
 from steptool_env.types import Trajectory
 
+_EPISODES = "trajectories.jsonl"
+
 
 @dataclass(frozen=True)
 class Command:
@@ -62,7 +64,8 @@ class Command:
         against = [] if self.against is None else recorded_episodes(self.against)
         options = self._reward_options(episodes)
         reward = make_reward(self.reward, **options)
-        with TrajectoryWriter(self.out / "trajectories.jsonl") as writer:
+        unfinished = self.out / f"{_EPISODES}.unfinished"  # a folder without `_EPISODES` can be used again
+        with TrajectoryWriter(unfinished) as writer:
             scored = self._score(episodes, reward, self.reward, writer.write)
         run = {
             "episodes": self.episodes,
@@ -73,6 +76,7 @@ class Command:
         if self.against is not None:
             others = self._score(against, reward, "against", lambda _: None)
             compared = {"against": self._compare(scored, others, getattr(reward, "judge", None))}
+        unfinished.replace(self.out / _EPISODES)
         record = write_outputs(self.out, f"{self.episodes.stem}, scored by {self.reward}", scored, run)
         getattr(getattr(reward, "judge", None), "close", lambda: None)()
         return {**record, **compared}

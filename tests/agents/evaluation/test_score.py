@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from steptool_env.metrics import result_of
 from steptool_env.rewards import make_reward
 from steptool_env.trajectories.trajectories import read_trajectories, write_trajectories
 from steptool_env.types import Trajectory
-from tests.server_stub import calling, chat_stub
+from tests.server_stub import Reply, calling, chat_stub
 from tests.steptool_env.sample_episodes import answered, called, malformed, task, trajectory
 
 EPISODE = trajectory(
@@ -126,6 +127,30 @@ def test_scoring_into_the_folder_of_the_recorded_run_is_refused(
         main(["score", "--episodes", str(tmp_path / "run"), "--out", str(tmp_path / "run")])
     assert "holds the result of another run (trajectories.jsonl); give another --out" in capsys.readouterr().err
     assert read_trajectories(tmp_path / "run" / "trajectories.jsonl").trajectories == [EPISODE]
+
+
+def test_a_judge_that_fails_half_way_leaves_the_folder_to_the_next_try(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_trajectories(tmp_path / "run.jsonl", [EPISODE, EPISODE])
+    fields = {"succeed_tool_calling": [1, 0, 1], "contribution_to_final_answer": [4, 0, 5]}
+    reply = calling("evaluate_process_reward", **fields, final_answer_status="Solved")
+    words = ["score", "--episodes", str(tmp_path / "run.jsonl"), "--out", str(tmp_path / "scored"), "--workers", "1"]
+    judge = ["--reward-args", "judge=llm", "model=m", "repeats=1"]
+    asked: list[dict[str, Any]] = []
+
+    def once(request: dict[str, Any]) -> Reply:
+        asked.append(request)
+        return reply if len(asked) == 1 else 401
+
+    with chat_stub(once) as stub, pytest.raises(SystemExit):
+        main([*words, *judge, f"base_url={stub.url}"])
+    assert len(asked) > 1
+    assert "error: " in capsys.readouterr().err
+    with chat_stub(lambda _: reply) as stub:
+        main([*words, *judge, f"base_url={stub.url}"])
+    assert len(read_trajectories(tmp_path / "scored" / "trajectories.jsonl").trajectories) == 2
+    assert not list((tmp_path / "scored").glob("*.unfinished"))
 
 
 def test_without_the_report_extra_there_is_no_page_and_a_word_about_it(
