@@ -67,7 +67,9 @@ class Settings(BaseSettings):
     llm_simulator: Simulator = Field(default="gpt", description="Message format: gpt or mirrorapi.")
     live_url: str = Field(default="", description="Upstream server's /rapidapi endpoint (miss=live).")
     live_key: SecretStr = Field(default=SecretStr(""), description="toolbench_key of the upstream server.")
-    upstream_timeout: float = Field(default=60.0, gt=0, description="Timeout of one upstream request in seconds.")
+    upstream_timeout: float = Field(
+        default=60.0, gt=0, description="Timeout of one upstream request, and of its answer's body, in seconds."
+    )
     upstream_retries: int = Field(
         default=2, ge=0, le=10, description="Maximum number of upstream retries after a failure."
     )

@@ -235,6 +235,26 @@ class TestLlm:
             done.set()
         assert answer.outcome is Outcome.TIMEOUT
 
+    def test_an_answer_that_trickles_in_times_out(self) -> None:
+        done = Event()
+
+        class Trickling(QuietHandler):
+            def post(self, body: bytes) -> None:
+                answer = json.dumps({"choices": [{"message": {"content": '{"error": "", "response": 1}'}}]}).encode()
+                self.send_response(200)
+                self.send_header("content-length", str(len(answer)))
+                self.end_headers()
+                with suppress(OSError):
+                    for byte in answer:
+                        self.wfile.write(bytes([byte]))
+                        done.wait(0.02)
+
+        with running(Trickling) as server:
+            url = f"http://127.0.0.1:{server.server_port}/v1"
+            answer = ask(LlmResolver(url, "m", timeout=0.3, retries=0))
+            done.set()
+        assert answer.outcome is Outcome.TIMEOUT
+
     def test_a_dead_endpoint_is_unavailable(self) -> None:
         with chat_stub(says("")) as stub:
             url = stub.url

@@ -55,7 +55,7 @@ class Upstream:
     Args:
         url: URL of the endpoint.
         headers: Headers of every request. They are never logged.
-        timeout: Timeout in seconds to connect, to send and to receive each part of the answer.
+        timeout: Timeout in seconds to connect, to send, to wait for the head of the answer, and to receive its body.
         retries: Maximum number of retries after a transient failure: no connection, a timeout, HTTP 408, 425, 429 and
             5xx, or an unusable answer.
         backoff: Seconds to wait before the first retry; doubled before each further one.
@@ -75,7 +75,7 @@ class Upstream:
     ) -> None:
         self._url = url
         self._backoff = backoff
-        self._connect_timeout = connect_timeout
+        self._timeout, self._connect_timeout = timeout, connect_timeout
         times = httpx.Timeout(timeout, connect=connect_timeout or timeout)
         # The callers bound the number of requests. httpx would let them wait for one of 100 connections.
         self._client = httpx.Client(headers=dict(headers), timeout=times, limits=httpx.Limits())
@@ -148,10 +148,13 @@ class Upstream:
         """Send a request. Return the answer and its body, of which no more is read than is taken."""
         content = bytearray()
         with closing(self._client.send(request, stream=True)) as response:
+            end = time.monotonic() + self._timeout  # httpx limits the wait for each part
             for part in response.iter_bytes():
                 content += part
                 if len(content) > _LARGEST:
                     raise UnusableResponseError(f"it has more than {_LARGEST:,} bytes")
+                if time.monotonic() > end:
+                    raise httpx.ReadTimeout("the body is not complete in time")
         return response, bytes(content)
 
     def close(self) -> None:
