@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from agents.base import Agent
 from agents.cluster.tasks import connect, unordered
@@ -45,7 +46,7 @@ def evaluate_on_cluster(
     reported: list[Trajectory] = []
     following = 0
     try:
-        for number, episodes in unordered(_play, (evaluation, agent), parts):
+        for number, episodes in unordered(_play, (evaluation, agent, uuid4().hex), parts):
             ended[number] = episodes
             while following in ended:
                 for episode in ended.pop(following):
@@ -59,12 +60,12 @@ def evaluate_on_cluster(
     return reported
 
 
-def _play(evaluation: Evaluation, agent: AgentSpec, tasks: range) -> list[Trajectory]:
-    """Play tasks in a worker."""
-    return evaluate(evaluation, _agent(agent.name, json.dumps(agent.options), agent.seed), tasks=tasks)
+def _play(evaluation: Evaluation, agent: AgentSpec, run: str, tasks: range) -> list[Trajectory]:
+    """Play tasks in a worker. `run` is the unique name of the evaluation."""
+    return evaluate(evaluation, _agent(agent.name, json.dumps(agent.options), agent.seed, run), tasks=tasks)
 
 
 @lru_cache(maxsize=1)
-def _agent(name: str, options: str, seed: int) -> Agent:
-    """Return the agent of a worker process, which keeps it from task to task."""
+def _agent(name: str, options: str, seed: int, run: str) -> Agent:  # noqa: ARG001 - `run` is a part of the key
+    """Return the agent of a worker process, which keeps it for one evaluation: a checkpoint may change afterwards."""
     return make_agent(name, run_seed=seed, **json.loads(options))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import torch
 
@@ -63,8 +64,7 @@ class ClusterRollouts:
         self._bundle = bundle
         copy = replace(bundle, policy=bundle.policy.frozen_copy().to("cpu"))
         slots = max(plan.slots, -(-env.num_envs // config.parts))
-        run = f"{id(self)}-{torch.initial_seed()}"
-        self._setup = share(_Setup(run, copy, replace(env, num_envs=slots), sampling, plan, keep))
+        self._setup = share(_Setup(uuid4().hex, copy, replace(env, num_envs=slots), sampling, plan, keep))
         self._weights: Any = None
         self._version = -1
         self._asked: dict[int, tuple[int, list[Any]]] = {}

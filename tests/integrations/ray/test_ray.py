@@ -123,6 +123,29 @@ def test_an_evaluation_on_two_nodes_is_that_of_one_process(agent: str, cluster: 
     assert (tmp_path / "here" / "metrics.json").read_bytes() == (tmp_path / "there" / "metrics.json").read_bytes()
 
 
+TWICE = """
+import shutil, sys
+from agents.cluster.evaluation import AgentSpec, evaluate_on_cluster
+from agents.evaluation.evaluate import Evaluation
+
+address, folder = sys.argv[1:]
+for name in ("random", "oracle"):
+    shutil.copy(f"{folder}/{name}/trajectories.jsonl", f"{folder}/played.jsonl")
+    evaluation = Evaluation("StepTool/ToolWorld-v0", {"split": "depth-2"}, 60, slots=3, seed=4)
+    played = evaluate_on_cluster(address, evaluation, AgentSpec(f"replay:{folder}/played.jsonl", {}, 0))
+    print(sum(each.metadata["outcome"]["is_solved"] for each in played) == (60 if name == "oracle" else 0))
+"""
+
+
+def test_a_second_evaluation_makes_its_agent_again(cluster: Cluster, tmp_path: Path) -> None:
+    """The file that an agent is made of may be another one by then."""
+    for name in ("random", "oracle"):
+        run(*evaluate(tmp_path / name, "--agent", name))
+    words = [sys.executable, "-c", TWICE, cluster.address, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, env=ENV)
+    assert done.stdout.split() == ["True", "True"], done.stdout + done.stderr
+
+
 def train(out: Path, *words: str) -> list[str]:
     args = ["agents.cli", "train", "--policy.checkpoint", "nano-sft", "--calls", "40", "--episodes", "8"]
     args += ["--env.num-envs", "8", "--eval-every", "0", "--sampling.max-action-tokens", "16", "--rollout.parts", "2"]
