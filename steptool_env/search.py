@@ -207,7 +207,7 @@ class _SearchState:
         """Play an episode to its end. Return `None` if the calls run out."""
         env, parent = self._env.fork(), -1
         while not env.episode.over:
-            if not (yield from self._take(env, (), parent, 0 if env.episode.steps else attempt)):
+            if not (yield from self._take(env, (), parent, attempt if parent < 0 else 0)):
                 return None
             parent = len(self._tree) - 1
         return env

@@ -109,6 +109,22 @@ def test_chains_are_independent_and_stop_at_an_answer() -> None:
     assert [step.action.text for step in result.trajectory.steps] == [SAY, ANSWER]
 
 
+@pytest.mark.parametrize("before", [0, 2])
+def test_the_first_move_of_each_chain_has_the_number_of_its_attempt(before: int) -> None:
+    """Also of chains that begin in the middle of an episode: with equal numbers a policy would repeat the first."""
+    env = ready()
+    for _ in range(before):
+        env.step(COUNT)
+    moves: list[int] = []
+
+    def policy(node: SearchNode) -> str:
+        moves.append(node.attempt)
+        return COUNT if len(node.path) == before else GIVE_UP
+
+    cot(env, policy, attempts=3)
+    assert moves == [0, 0, 1, 0, 2, 0]
+
+
 def test_chains_end_with_the_calls() -> None:
     result = cot(ready(), lambda node: COUNT, attempts=9, max_calls=8)
     assert (result.answered, result.calls, len(result.trajectory.steps)) == (False, 8, 6)
