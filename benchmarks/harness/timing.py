@@ -45,19 +45,24 @@ class Pace(NamedTuple):
 def race(contestants: Mapping[Name, Callable[[], T]], rounds: int) -> dict[Name, list[T]]:
     """Run contestants in turns, `rounds` times each after a warm-up. Return the laps of each.
 
-    Turns make ratios robust against a machine whose speed changes. Garbage is collected between laps.
+    Turns make ratios robust against a machine whose speed changes. Garbage of the laps is collected between them.
     """
     laps: dict[Name, list[T]] = {name: [] for name in contestants}
-    for turn in range(rounds + 1):
-        for name, run in contestants.items():
-            gc.collect()
-            gc.disable()
-            try:
-                lap = run()
-            finally:
-                gc.enable()
-            if turn:
-                laps[name].append(lap)
+    gc.collect()
+    gc.freeze()  # later collections do not visit what was there before
+    try:
+        for turn in range(rounds + 1):
+            for name, run in contestants.items():
+                gc.collect()
+                gc.disable()
+                try:
+                    lap = run()
+                finally:
+                    gc.enable()
+                if turn:
+                    laps[name].append(lap)
+    finally:
+        gc.unfreeze()
     return laps
 
 

@@ -14,12 +14,13 @@ from agents.models import checkpoint
 from agents.models.bundle import load_policy
 from agents.models.decoder import lora_rank
 from agents.training.config import read_config, read_yaml
+from benchmarks import transfer
 from benchmarks.complexfuncbench import transfer as fine_tuned
 from benchmarks.complexfuncbench.fine_tuning import CONFIG, read_policy
 from benchmarks.learning.experiment import Options as Experiment
 from benchmarks.learning.experiment import planned
 from benchmarks.learning.training_run import POLICY, play
-from benchmarks.transfer import Options, panels_of, run
+from benchmarks.transfer import Options, _read, panels_of, run
 from steptool_env.errors import ConfigurationError
 from tests.benchmarks.learning.tiny import CALLS, SHARED, TASKS
 
@@ -50,7 +51,8 @@ def double(policy: Path) -> None:
     checkpoint.save(policy, bundle.policy, bundle.tokenizer)
 
 
-def test_every_policy_is_evaluated_once_on_every_panel(runs: Path) -> None:
+def test_every_policy_is_evaluated_once_on_every_panel(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "_SPLITS", transfer._SPLITS[:2])
     options = Options(runs, seeds=1, episodes=2)
     result = run(options)
 
@@ -70,7 +72,8 @@ def test_every_policy_is_evaluated_once_on_every_panel(runs: Path) -> None:
     double(runs / "final-0" / POLICY)  # as after another training
     run(options)
     assert [name for name in kept if (runs / name / "transfer.json").stat() != kept[name]] == ["final-0"]
-    assert run(replace(options, episodes=1)).tables["Panels"] != panels  # other tasks are another evaluation
+    assert _read(runs / "start", panels_of(1, 2)) is not None
+    assert _read(runs / "start", panels_of(1, 1)) is None  # other tasks are another evaluation
 
     with pytest.raises(ConfigurationError, match=r"runs: .*steptool-1 holds no finished run"):
         run(replace(options, seeds=2))

@@ -112,6 +112,7 @@ def test_trl_makes_the_update_that_ours_makes(workload: Workload) -> None:
     assert float((own - theirs).norm() / own.norm()) < 1e-3  # float32, another order of additions
 
 
+@pytest.mark.slow
 def test_updates_are_measured_in_processes_of_their_own_on_the_same_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learner, "UPDATES", {learner.OURS_GRPO: learner.UPDATES[learner.OURS_GRPO]})
     monkeypatch.setattr(learner, "_PIECES", (2048,))
