@@ -151,6 +151,7 @@ def test_a_dry_run_spares_other_files_and_names_the_command_with_all_of_its_flag
     assert f"next: read README.md; {command}\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_transformers_reads_a_pushed_checkpoint_and_other_files_of_its_repository_stay(
     served: tuple[Hub, str], tmp_path: Path
 ) -> None:
