@@ -177,6 +177,7 @@ def _measure(job: tuple[Options, Heads, Numbers | None, list[int]]) -> Credit:
         [_truth(each, totals[place, : options.forks]) for each, place in zip(played, places, strict=True)]
     )
     values = np.concatenate([totals[place, : options.forks].mean(1) for place in places])
+    values -= np.concatenate([_earned(each) for each in played])  # the critic predicts the rewards to come
     credit = Credit(
         task=np.concatenate([[float(each.states[0].group)] * len(each.states) for each in played]),
         step=np.concatenate([np.arange(float(len(each.states))) for each in played]),
@@ -215,6 +216,12 @@ def _truth(played: Played, totals: Numbers) -> Numbers:
     values = totals.reshape(calls, forks // 2, 2, -1).mean(1)
     end = np.broadcast_to(np.array([played.total, played.solved]), (1, *values.shape[1:]))
     return cast(Numbers, np.concatenate([values[1:], end]) - values)
+
+
+def _earned(played: Played) -> Numbers:
+    """Sum of the rewards before each call of an episode, by reward (k, 2)."""
+    rewards = np.array([_rewards(played, which) for which in range(len(REWARDS))]).T
+    return cast(Numbers, np.cumsum(rewards, axis=0) - rewards)
 
 
 def _tree(
