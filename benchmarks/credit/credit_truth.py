@@ -87,7 +87,8 @@ class Options:
     critic: int = 512
     """Episodes of other tasks to which the critic is fitted."""
     reference: int = 0
-    """Episodes of the reference gradient, on the same tasks; 0 compares no gradients."""
+    """Episodes of the reference gradient, on the same tasks; 0 compares no gradients. With them `tasks` is a multiple
+    of 8 times `jobs`, so that every gradient is one of 64 episodes."""
     slots: int = 256
     """Episodes that each process plays at the same time."""
     jobs: int = 2
@@ -105,6 +106,12 @@ def run(options: Options) -> Result:
     if min(options.tasks, options.critic, options.jobs, options.slots, options.forks // 2) < 1 or options.forks % 2:
         raise SystemExit("error: --tasks, --critic, --jobs and --slots must be at least 1, --forks even and above 0")
     jobs = range(min(options.jobs, options.tasks))
+    whole = options.jobs * BATCH // GROUP
+    if options.reference and options.tasks % whole:
+        raise SystemExit(
+            f"error: --tasks {options.tasks}: with --reference and --jobs {options.jobs} it must be a multiple of "
+            f"{whole}, so that every gradient is one of {BATCH} episodes"
+        )
     tasks = [list(range(job, options.tasks, len(jobs))) for job in jobs]
     with worker_pool(len(jobs)) as processes:
         fitting = processes.map(

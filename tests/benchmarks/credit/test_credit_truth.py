@@ -101,3 +101,11 @@ def test_wrong_options_are_refused(wrong: dict[str, int]) -> None:
 
     with pytest.raises(SystemExit, match="must be at least 1"):
         run(replace(Options(config=Path("agents/demo/configs/demo.yaml")), **wrong))
+
+
+@pytest.mark.parametrize(("tasks", "jobs", "multiple"), [(12, 1, 8), (32, 3, 24), (4, 2, 16)])
+def test_gradients_of_fewer_episodes_than_the_table_says_are_refused(tasks: int, jobs: int, multiple: int) -> None:
+    from benchmarks.credit.credit_truth import run
+
+    with pytest.raises(SystemExit, match=rf"--tasks {tasks}: .* must be a multiple of {multiple}"):
+        run(Options(tasks=tasks, jobs=jobs, reference=2048))
