@@ -73,7 +73,8 @@ def model_card(
 
     Args:
         repo: Name of the repository.
-        run: Folder of the run. The folders in it that `steptool evaluate` wrote are evaluations of its checkpoints.
+        run: Folder of the run. The folders in it that `steptool evaluate` wrote for a policy are evaluations of its
+            checkpoints; those of other agents, and of `steptool score`, are left out.
         records: Metrics of the run's iterations.
         state: Settings and progress of the checkpoint, see `checkpoint.save`.
         base: Hub name of the base model of its adapters.
@@ -159,12 +160,13 @@ def _last_evaluation(records: Sequence[Mapping[str, float]], iteration: int) -> 
 
 
 def _evaluations(run: Path, iteration: int) -> list[_Evaluation]:
-    """Return the evaluations in a run's folder, without those that say that they are of another iteration."""
+    """Return the evaluations of policies in a run's folder, without those that name another iteration."""
     found = []
     for path in sorted(run.glob("*/metrics.json")):
         settings = read_object(path.parent / "run.json")
         training = settings.get("training") or {}
-        if training.get("iteration", iteration) == iteration:
+        is_policy = bool(training) or str(settings.get("agent")).startswith("policy:")
+        if is_policy and training.get("iteration", iteration) == iteration:
             found.append(_Evaluation(path.parent.name, read_object(path), settings))
     return found
 
@@ -210,19 +212,24 @@ def _interval(bounds: tuple[float, float] | None) -> str:
 
 def _results(env: str, curve: Mapping[str, float], evaluations: Sequence[_Evaluation]) -> list[EvalResult] | None:
     """Return the pass rates for the hub's table of results: of the evaluations, else of the one in training."""
-    rates = [(each.name, each.metrics.get("pass_rate")) for each in evaluations]
+    rates = [(_evaluated_in(each) or env, each.name, each.metrics.get("pass_rate")) for each in evaluations]
     if not evaluations:
-        rates = [(name, value) for name, value in curve.items() if name.endswith(("/is_solved", "/pass_rate"))]
+        rates = [(env, name, value) for name, value in curve.items() if name.endswith(("/is_solved", "/pass_rate"))]
     return [
         EvalResult(
             task_type="reinforcement-learning",
             task_name="tool use",
-            dataset_type=env,
-            dataset_name=env if len(rates) == 1 else f"{env}, {name}",
+            dataset_type=place,
+            dataset_name=place if len(rates) == 1 else f"{place}, {name}",
             metric_type="pass_rate",
             metric_name="pass rate",
             metric_value=float(rate),
         )
-        for name, rate in rates
+        for place, name, rate in rates
         if rate is not None and isfinite(rate)
     ] or None
+
+
+def _evaluated_in(evaluation: _Evaluation) -> str:
+    """Return the environment of an evaluation, which may be another than that of the training."""
+    return str((evaluation.run.get("evaluation") or {}).get("env_id", ""))

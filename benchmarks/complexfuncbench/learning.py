@@ -43,6 +43,7 @@ from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, Row, Value, origin
 from benchmarks.learning.aggregates import difference, iqm
 from benchmarks.learning.arms import arm_config
+from benchmarks.learning.finished_runs import at_marks
 from benchmarks.learning.report import interval, percent_text
 from benchmarks.learning.runs import PACKAGES, perform
 from benchmarks.learning.training_run import Plan
@@ -210,17 +211,21 @@ def _report(options: Options, start: Mapping[str, Any], runs: Runs) -> Result:
         title += ", then rewards"
         marks = [round(options.calls * point / options.points) for point in range(options.points + 1)]
         tables["Training with rewards: test tasks, greedy"] = [
-            {"arm": arm, "calls": calls, **{c: _cell(_curve(start, each, m)[place]) for c, m in _COLUMNS.items()}}
+            {
+                "arm": arm,
+                "calls": calls,
+                **{c: _cell(_curve(start, each, m, marks)[place]) for c, m in _COLUMNS.items()},
+            }
             for arm, each in runs.items()
             for place, calls in enumerate(marks)
         ]
         tables["steptool - final at the end, greedy"] = _differences(runs)
         figures["Needed calls made on test tasks, greedy"] = line_plot(
-            {arm: _drawn(marks, _curve(start, each, "needed_calls")) for arm, each in runs.items()},
+            {arm: _drawn(marks, _curve(start, each, "needed_calls", marks)) for arm, each in runs.items()},
             "environment calls", "needed calls made", percent=True,
         )  # fmt: skip
         figures["Test tasks solved, greedy, beside ToolWorld's chains of five"] = line_plot(
-            {arm: _drawn(marks, _curve(start, each, "pass_rate")) for arm, each in runs.items()} | _toolworld(),
+            {arm: _drawn(marks, _curve(start, each, "pass_rate", marks)) for arm, each in runs.items()} | _toolworld(),
             "environment calls", "tasks solved", percent=True,
         )  # fmt: skip
         notes += [
@@ -234,10 +239,10 @@ def _report(options: Options, start: Mapping[str, Any], runs: Runs) -> Result:
     return Result("complexfuncbench_learning", title, tables, notes, figures)
 
 
-def _curve(start: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], metric: str) -> Scores:
-    """Return a greedy metric on test tasks, of the start and of the evaluations of the runs: (points + 1, seeds)."""
+def _curve(start: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], metric: str, marks: Sequence[int]) -> Scores:
+    """Return a greedy metric on test tasks at each mark, the first that of the start: (points + 1, seeds)."""
     name = key(GREEDY, _TEST, metric)
-    return np.array([[start["test"][name], *(record[name] for record in run["curve"])] for run in runs]).T
+    return np.array([[start["test"][name], *at_marks(run["curve"], name, marks[1:])] for run in runs]).T
 
 
 def _ends(start: Mapping[str, Any], runs: Runs) -> list[Row]:

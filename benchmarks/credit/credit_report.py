@@ -36,7 +36,7 @@ class Credit:
         task: Task of each call (n,).
         step: Index of each call in its episode (n,).
         truth: True advantages by each half of the continuations (2, n).
-        value: True values of the states before the calls (n,).
+        value: True values of the states before the calls: expected sums of the rewards from there on (n,).
         critic: The critic's values of these states (n,).
         estimates: Estimated advantages by estimator (n,).
         cosines: Cosines with the reference gradient by estimator, one per batch of episodes.

@@ -87,7 +87,8 @@ class Options:
     critic: int = 512
     """Episodes of other tasks to which the critic is fitted."""
     reference: int = 0
-    """Episodes of the reference gradient, on the same tasks; 0 compares no gradients."""
+    """Episodes of the reference gradient, on the same tasks; 0 compares no gradients. With them `tasks` is a multiple
+    of 8 times `jobs`, so that every gradient is one of 64 episodes."""
     slots: int = 256
     """Episodes that each process plays at the same time."""
     jobs: int = 2
@@ -105,6 +106,12 @@ def run(options: Options) -> Result:
     if min(options.tasks, options.critic, options.jobs, options.slots, options.forks // 2) < 1 or options.forks % 2:
         raise SystemExit("error: --tasks, --critic, --jobs and --slots must be at least 1, --forks even and above 0")
     jobs = range(min(options.jobs, options.tasks))
+    whole = options.jobs * BATCH // GROUP
+    if options.reference and options.tasks % whole:
+        raise SystemExit(
+            f"error: --tasks {options.tasks}: with --reference and --jobs {options.jobs} it must be a multiple of "
+            f"{whole}, so that every gradient is one of {BATCH} episodes"
+        )
     tasks = [list(range(job, options.tasks, len(jobs))) for job in jobs]
     with worker_pool(len(jobs)) as processes:
         fitting = processes.map(
@@ -177,6 +184,7 @@ def _measure(job: tuple[Options, Heads, Numbers | None, list[int]]) -> Credit:
         [_truth(each, totals[place, : options.forks]) for each, place in zip(played, places, strict=True)]
     )
     values = np.concatenate([totals[place, : options.forks].mean(1) for place in places])
+    values -= np.concatenate([_earned(each) for each in played])  # the critic predicts the rewards to come
     credit = Credit(
         task=np.concatenate([[float(each.states[0].group)] * len(each.states) for each in played]),
         step=np.concatenate([np.arange(float(len(each.states))) for each in played]),
@@ -215,6 +223,12 @@ def _truth(played: Played, totals: Numbers) -> Numbers:
     values = totals.reshape(calls, forks // 2, 2, -1).mean(1)
     end = np.broadcast_to(np.array([played.total, played.solved]), (1, *values.shape[1:]))
     return cast(Numbers, np.concatenate([values[1:], end]) - values)
+
+
+def _earned(played: Played) -> Numbers:
+    """Sum of the rewards before each call of an episode, by reward (k, 2)."""
+    rewards = np.array([_rewards(played, which) for which in range(len(REWARDS))]).T
+    return cast(Numbers, np.cumsum(rewards, axis=0) - rewards)
 
 
 def _tree(

@@ -19,6 +19,14 @@ LEVELS = (0.15, 0.25, 0.5)
 """Pass rates of the primary measure: the environment calls until a run reaches them."""
 
 
+def at_marks(curve: Sequence[Mapping[str, float]], name: str, marks: Sequence[int]) -> list[float]:
+    """Return a metric of a run's evaluations at planned numbers of calls, each that of the first evaluation after it.
+
+    An iteration that reaches several marks is followed by one evaluation, which is that of all of them.
+    """
+    return [next(record[name] for record in curve if record["calls"] >= mark) for mark in marks]
+
+
 @dataclass(frozen=True)
 class Experiment:
     """Finished runs: m evaluations of n seeds; the evaluation of the start is the first.
@@ -57,17 +65,10 @@ class Experiment:
         return [panel["name"] for panel in self.start["end_panels"]]
 
     def curve(self, arm: str, decoding: str = PRIMARY_DECODING) -> Scores:
-        """Return the pass rates of an arm's runs on the panel of the curves (m, n).
-
-        The evaluation of a mark is the first that follows it.
-        """
+        """Return the pass rates of an arm's runs on the panel of the curves (m, n), see `at_marks`."""
         name = key(decoding, self.curve_panel, "pass_rate")
         first = self.start["curve"][0][name]
-        found = [
-            [first, *(next(r[name] for r in run["curve"] if r["calls"] >= mark) for mark in self.calls[1:])]
-            for run in self.runs[arm]
-        ]
-        return np.array(found).T
+        return np.array([[first, *at_marks(run["curve"], name, self.calls[1:])] for run in self.runs[arm]]).T
 
     def reach(self, arm: str, level: float, decoding: str = PRIMARY_DECODING) -> Scores:
         """Return the environment calls until each run reaches a pass rate (n,); infinity for a run that does not."""

@@ -132,11 +132,14 @@ def pass_at_k(samples: int, solved: int, k: int) -> float:
 def pass_rate_at(k: int, played: Sequence[Round]) -> float:
     """Return the unbiased estimate of the mean pass@k over tasks, from rounds of which the first has all tasks.
 
-    Up to the number of rounds with all tasks it is the mean of `pass_at_k`. Beyond, tasks that were solved are played
-    no further, and it is the share of tasks that the first `k` episodes solved.
+    Up to the number of rounds of the first block it is the mean of `pass_at_k`. Beyond, tasks that were solved are
+    played no further, and it is the share of tasks that the first `k` episodes solved.
     """
     tasks = played[0].tasks
-    full_rounds = sum(1 for _ in takewhile(lambda each: each.tasks == tasks, played))
+    # Where the first block solves no task, the next one has all tasks, too. To count it would be biased upwards,
+    # because the number of episodes would depend on their results.
+    first_block = takewhile(lambda each: each.tasks == tasks, played[:_TOGETHER])
+    full_rounds = sum(1 for _ in first_block)
     if k > full_rounds:
         return len({task for each in played[:k] for task in each.solved}) / len(tasks)
     return fmean(pass_at_k(full_rounds, sum(task in each.solved for each in played[:full_rounds]), k) for task in tasks)

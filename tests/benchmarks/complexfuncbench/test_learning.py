@@ -9,7 +9,7 @@ import pytest
 from agents.models.bundle import load_policy
 from agents.training.config import read_yaml
 from benchmarks.complexfuncbench.fine_tuning import CONFIG, oracle_episodes
-from benchmarks.complexfuncbench.learning import Options, run
+from benchmarks.complexfuncbench.learning import _COLUMNS, Options, _report, run
 from steptool_env.errors import ConfigurationError
 
 
@@ -60,6 +60,33 @@ def test_two_arms_train_from_the_start_that_the_demonstrations_made(config: Path
         run(replace(options, calls=-1))
     with pytest.raises(ConfigurationError, match="points=0: must be at least 1"):
         run(replace(options, points=0))
+
+
+def test_an_iteration_that_reaches_several_marks_has_the_evaluation_of_each() -> None:
+    """One evaluation follows it, so runs of one arm may have different numbers of evaluations."""
+
+    def record(calls: int, panel: str, rate: float) -> dict[str, float]:
+        return {"calls": calls, **{f"greedy/{panel}/{metric}": rate for metric in _COLUMNS.values()}}
+
+    def result(*evaluations: tuple[int, float]) -> dict[str, object]:
+        curve = [record(calls, "test", rate) for calls, rate in evaluations]
+        return {"curve": curve, "last": record(0, "test-patterns", 0.0), "seconds": 1.0}
+
+    runs = {
+        "steptool": [result((17, 0.2), (33, 0.4)), result((9, 0.1), (18, 0.2), (34, 0.4))],
+        "final": [result((40, 0.3)), result((40, 0.3))],
+    }
+    start = {
+        "curve": [{"passes": 0, "loss": 1.0, **dict.fromkeys(_COLUMNS.values(), 0.0)}],
+        "test": {**record(0, "test", 0.0), **record(0, "test-patterns", 0.0)},
+        "digests": {},
+        "seconds": 1.0,
+    }
+    tables = _report(Options(calls=32, points=4, seeds=2), start, runs).tables
+    rows = [(row["arm"], row["calls"], row["solved %"]) for row in tables["Training with rewards: test tasks, greedy"]]
+    curves = {"steptool": ("0.0", "15.0", "20.0", "40.0", "40.0"), "final": ("0.0", "30.0", "30.0", "30.0", "30.0")}
+    expected = [(arm, 8 * mark, rate) for arm, rates in curves.items() for mark, rate in enumerate(rates)]
+    assert [(arm, calls, str(rate).partition(" ")[0]) for arm, calls, rate in rows] == expected
 
 
 def test_demonstrations_are_spread_over_all_groups(complexfuncbench_data: Path) -> None:

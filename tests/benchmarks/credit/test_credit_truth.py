@@ -11,6 +11,7 @@ import torch
 from benchmarks.credit.credit_report import REWARDS, Credit, bias, correlation, reliability, report, signal_to_noise
 from benchmarks.credit.credit_truth import (
     ESTIMATORS,
+    GROUP,
     Options,
     _batches,
     _bundle,
@@ -68,6 +69,12 @@ def test_the_truth_is_centred_and_estimators_are_measured_against_it() -> None:
     begin = np.flatnonzero(credit.step == 0)
     total = np.add.reduceat(credit.truth["final"].mean(0), begin) + credit.value["final"][begin]
     np.testing.assert_allclose(total, total.round(), atol=1e-12)  # solved or not
+    # Values are of the rewards to come, as the critic's: one and its advantage are the reward and the value after it.
+    starts = [(_task(OPTIONS, forks, task), f"{task}/{n}") for task in (0, 1) for n in range(GROUP)]
+    rewards = np.concatenate([each.episode.rewards for each in forks.play(starts)])  # of the episodes measured
+    after = np.append(credit.value["progress"][1:], 0.0) * np.append(credit.step[1:] > 0, False)
+    before = credit.value["progress"] + credit.truth["progress"].mean(0)
+    np.testing.assert_allclose(before, rewards + after, atol=1e-12)
     twice = Credit.merged([credit, replace(credit, task=credit.task + 2)])
     assert len(twice.step) == 2 * len(credit.step)
     result = report(twice, {}, [], 64)
@@ -94,3 +101,11 @@ def test_wrong_options_are_refused(wrong: dict[str, int]) -> None:
 
     with pytest.raises(SystemExit, match="must be at least 1"):
         run(replace(Options(config=Path("agents/demo/configs/demo.yaml")), **wrong))
+
+
+@pytest.mark.parametrize(("tasks", "jobs", "multiple"), [(12, 1, 8), (32, 3, 24), (4, 2, 16)])
+def test_gradients_of_fewer_episodes_than_the_table_says_are_refused(tasks: int, jobs: int, multiple: int) -> None:
+    from benchmarks.credit.credit_truth import run
+
+    with pytest.raises(SystemExit, match=rf"--tasks {tasks}: .* must be a multiple of {multiple}"):
+        run(Options(tasks=tasks, jobs=jobs, reference=2048))

@@ -43,6 +43,18 @@ def test_beyond_the_rounds_of_all_tasks_the_rate_is_the_share_that_the_first_epi
     assert [pass_rate_at(k, played) for k in (1, 2, 3, 4)] == pytest.approx([1 / 6, 1 / 3, 1 / 3, 2 / 3])
 
 
+def test_the_estimate_is_unbiased_for_a_policy_that_solves_nothing_in_its_first_block() -> None:
+    """Its second block has all tasks, too; counted in, it would raise the mean over policies above the pass rate."""
+
+    def estimate(solved_at: int) -> float:
+        rounds = [Round("", {"a": ("x",)} if number == solved_at else {}, ["a"]) for number in range(32)]
+        return pass_rate_at(1, rounds if solved_at >= 16 else rounds[:16])
+
+    assert fmean(estimate(solved_at) for solved_at in range(32)) == pytest.approx(1 / 32)
+    late = [Round("", {"a": ("x",)} if number == 20 else {}, ["a"]) for number in range(32)]
+    assert [pass_rate_at(k, late) for k in (1, 16, 20, 21)] == [0.0, 0.0, 0.0, 1.0]
+
+
 @pytest.mark.parametrize(("gained", "lost"), [(0, 1), (3, 0), (1, 5), (4, 3), (3, 3)])
 def test_the_sign_test_counts_the_outcomes_that_are_at_least_as_unequal(gained: int, lost: int) -> None:
     outcomes = [2 * sum(signs) - len(signs) for signs in product((0, 1), repeat=gained + lost)]
