@@ -316,3 +316,13 @@ def test_a_reader_that_ends_early_is_no_failure_of_the_command() -> None:
     assert done.stdout.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["toolserver.cli --help", "agents.cli tasks stats --count 2"])
+def test_characters_that_the_encoding_of_the_output_lacks_are_escaped(command: str) -> None:
+    """The first prints `•`, the second `–`, which Latin-1 does not have."""
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1:strict", "COLUMNS": "100"}
+    words = [sys.executable, "-m", *command.split()]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr.decode()
+    assert rb"\u20" in done.stdout
