@@ -326,3 +326,11 @@ def test_characters_that_the_encoding_of_the_output_lacks_are_escaped(command: s
     done = subprocess.run(words, cwd=ROOT, capture_output=True, env=environment)
     assert done.returncode == 0, done.stderr.decode()
     assert rb"\u20" in done.stdout
+
+
+def test_a_printed_command_quotes_a_folder_with_a_blank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, archive = tmp_path / "my run", tmp_path / "my record.zst"
+    assert f"steptool report '{out}' OTHER" in run(capsys, "steptool", *evaluation(out))[1]
+    run(capsys, "toolserver", "import", "stabletoolbench", SAMPLE / "server", "--cache", tmp_path / "cache")
+    shown = run(capsys, "toolserver", "export", "archive", archive, "--cache", tmp_path / "cache")[1]
+    assert f"toolserver import archive '{archive}' --cache DIR" in shown
