@@ -15,7 +15,14 @@ import tyro
 
 from agents.options import Flags
 from steptool_env.registry import install_hint
-from toolserver.console import FAILED, OutputFlags, errors_in_one_line, run_printed, wrong_flags_in_one_line
+from toolserver.console import (
+    FAILED,
+    OutputFlags,
+    errors_in_one_line,
+    escape_unprintable_text,
+    run_printed,
+    wrong_flags_in_one_line,
+)
 
 C = TypeVar("C")
 
@@ -67,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         sys.path.append(str(Path.cwd()))  # a script's path begins with its own folder; `module:factory` may be here
         warnings.showwarning = _show_warning
+        escape_unprintable_text()
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else "--help"
     if name == "--version":

@@ -316,3 +316,21 @@ def test_a_reader_that_ends_early_is_no_failure_of_the_command() -> None:
     assert done.stdout.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["toolserver.cli --help", "agents.cli tasks stats --count 2"])
+def test_characters_that_the_encoding_of_the_output_lacks_are_escaped(command: str) -> None:
+    """The first prints `•`, the second `–`, which Latin-1 does not have."""
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1:strict", "COLUMNS": "100"}
+    words = [sys.executable, "-m", *command.split()]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr.decode()
+    assert rb"\u20" in done.stdout
+
+
+def test_a_printed_command_quotes_a_folder_with_a_blank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, archive = tmp_path / "my run", tmp_path / "my record.zst"
+    assert f"steptool report '{out}' OTHER" in run(capsys, "steptool", *evaluation(out))[1]
+    run(capsys, "toolserver", "import", "stabletoolbench", SAMPLE / "server", "--cache", tmp_path / "cache")
+    shown = run(capsys, "toolserver", "export", "archive", archive, "--cache", tmp_path / "cache")[1]
+    assert f"toolserver import archive '{archive}' --cache DIR" in shown

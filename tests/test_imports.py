@@ -1,6 +1,7 @@
 """Import directions: benchmarks -> agents -> steptool_env -> toolserver; the base install needs no torch."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -71,3 +72,14 @@ def test_the_wheel_holds_every_package_but_the_benchmarks() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     built = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert set(built) == set(PACKAGES) - {"benchmarks"}
+
+
+def test_a_distribution_and_the_images_hold_the_licence_and_the_notice() -> None:
+    """The licence asks whoever passes the work on to pass the notice on, which names the parts of others in it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    files = project["license-files"]
+    assert set(files) == {"LICENSE", "NOTICE"}
+    assert all((ROOT / name).is_file() for name in files)
+    copied = re.findall(r"^COPY (pyproject\.toml .*) \./$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert {*files, project["readme"]} <= set(copied[0].split())
+    assert {f"!{name}" for name in copied[0].split()} <= set((ROOT / ".dockerignore").read_text().split())

@@ -13,7 +13,13 @@ from toolserver.commands import export, import_
 from toolserver.commands.serve import serve
 from toolserver.commands.stats import stats
 from toolserver.commands.verify import verify
-from toolserver.console import Result, errors_in_one_line, printed, wrong_flags_in_one_line
+from toolserver.console import (
+    Result,
+    errors_in_one_line,
+    escape_unprintable_text,
+    printed,
+    wrong_flags_in_one_line,
+)
 
 _EXTRAS = {"mcp": "mcp"}  # package, and the extra that installs it
 _GROUPS: dict[str, Sequence[Callable[..., Result]]] = {
@@ -25,6 +31,8 @@ _DESCRIPTION = "Serve recorded, generated and simulated tools offline. `toolserv
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run one command and exit with its status: 0, 1 for problems that it found, 2 for an error."""
+    if args is None:
+        escape_unprintable_text()
     words = list(sys.argv[1:] if args is None else args) or ["--help"]
     if words == ["--version"]:
         sys.stdout.write(f"toolserver {version('steptool-env')}\n")

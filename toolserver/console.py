@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from inspect import Parameter, signature
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from itertools import groupby
 from math import isfinite
 from pathlib import Path
@@ -91,6 +91,12 @@ def printed(command: Callable[..., Result]) -> Callable[..., int]:
         parameters=[*shape.parameters.values(), *added], return_annotation=int
     )
     return run
+
+
+def escape_unprintable_text() -> None:
+    """Escape characters of standard output that its encoding lacks, such as `–` in Latin-1, as standard error does."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

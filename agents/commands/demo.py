@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -52,7 +53,7 @@ class Command(Demo):
         if found := result_sentence(outcome):
             console.print(found, highlight=False)
         page = self.out / "report.html"
-        look = f"open {page} in a browser; all episodes and curves: steptool view {self.out}"
+        look = f"open {page} in a browser; all episodes and curves: steptool view {quote(str(self.out))}"
         print_written(console, f"{page} and {self.out / 'result.json'}", look)
         return {"out": self.out, **record}
 

@@ -4,6 +4,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import tyro
@@ -98,7 +99,7 @@ class Command:
             if played:
                 sys.stderr.write(
                     f"stopped before the end; wrote {len(played)} episodes to {self.out / 'trajectories.jsonl'}; "
-                    f"steptool report {self.out} shows them\n"
+                    f"steptool report {quote(str(self.out))} shows them\n"
                 )
             else:
                 self._remove_empty()

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import tyro
@@ -59,7 +60,8 @@ class Command:
         agents = [agent_of(model, settings.algorithm), random_candidates()]
         results = {split: self._results(agents, split, each) for split, each in evaluations.items()}
         _print_results(console, results)
-        arguments = f"--env StepTool/ToolWorld-v0 --agent sb3:{self.out}/model.zip --out {self.out}/evaluation"
+        agent, out = quote(f"sb3:{self.out}/model.zip"), quote(f"{self.out}/evaluation")
+        arguments = f"--env StepTool/ToolWorld-v0 --agent {agent} --out {out}"
         print_written(console, self.out, f"steptool evaluate {arguments}")
         return {"out": self.out, "splits": results}
 

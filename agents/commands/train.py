@@ -75,7 +75,7 @@ class Command:
             if processes.main:
                 sys.stderr.write(
                     f"stopped after iteration {done.iteration}; wrote {config.out}/checkpoint-{done.iteration}; "
-                    f"continue with `steptool train --resume --out {config.out}`\n"
+                    f"continue with `steptool train --resume --out {shlex.quote(config.out)}`\n"
                 )
             sys.exit(130)
         if processes.main:

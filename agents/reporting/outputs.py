@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from math import isnan, nan
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -85,7 +86,8 @@ def write_outputs(
             console.print(f"{name} {metrics[name]:.3f}{_interval(metrics, name)}", highlight=False)
     console.print(f"panel {panel}", highlight=False)
     look = f"open {out / 'report.html'} in a browser; " if reports_available() else ""
-    print_written(console, out, f"{look}compare with other runs: steptool report {out} OTHER --out comparison.html")
+    compare = f"steptool report {quote(str(out))} OTHER --out comparison.html"
+    print_written(console, out, f"{look}compare with other runs: {compare}")
     return {"out": out, "panel": panel, **defined(metrics)}
 
 

@@ -1,6 +1,7 @@
 """`toolserver export archive` and `toolserver export stabletoolbench`."""
 
 from pathlib import Path
+from shlex import quote
 
 from tyro.conf import Positional
 
@@ -29,7 +30,7 @@ def archive(file: Positional[Path], /, *, cache: CachePlace) -> Result:
         apis, calls = export_archive(file, responses, load_catalog(cache), left_out)
         problems = _complain(cache, responses, left_out)
     say(f"Wrote {file}: {apis:,} APIs, {calls:,} calls, {file.stat().st_size:,} bytes")
-    say(f"Next: `toolserver import archive {file} --cache DIR`")
+    say(f"Next: `toolserver import archive {quote(str(file))} --cache DIR`")
     record = {"wrote": file, "apis": apis, "calls": calls, "bytes": file.stat().st_size, "problems": problems}
     return Result(record, 1 if problems else 0)
 
