@@ -203,7 +203,7 @@ def _report(
     }
     notes = [
         f"{options.episodes} tasks of each panel, {options.seeds} runs of each arm; interquartile means with bootstrap "
-        "intervals over runs, which leave out that the tasks are a sample, and are too narrow with fewer than ten runs.",
+        "intervals over runs, which leave out that the tasks are a sample and are too narrow for fewer than ten runs.",
         "The start's best temperature was chosen on validation tasks of the depth of training.",
     ]
     return Result("transfer", "What training on long chains carries over", tables, notes)
