@@ -60,9 +60,7 @@ _ONE_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _SCIENTIFIC = re.compile(r"\s*(?:[x×·*]|\\times|\\cdot)\s*10\s*(?:\^|\*\*)\s*[{(]?([+-−]?\d{1,2})[)}]?", re.IGNORECASE)
 _RAISED = re.compile(r"\s*(?:[x×·*]|\\times|\\cdot)\s*10([⁺⁻]?[⁰¹²³⁴-⁹]{1,2})", re.IGNORECASE)
 _LATEX = re.compile(r"\\(?:textbf|text|mathrm|mathbf|boxed|left|right|quad|times|,|;|!|:|\s|\(|\)|\[|\])")
-_MATHS = re.compile(
-    r"\$\$((?:[^$\\]|\\.){1,400})\$\$|(?<![A-Za-z$\\])\$((?:[^$\\\n]|\\.){1,60})\$(?![\d$])", re.DOTALL
-)
+_MATHS = re.compile(r"\$\$((?:[^$\\]|\\.){1,400})\$\$|(?<![A-Za-z$\\])\$((?:[^$\\\n]|\\.){1,60})\$(?![\d$])", re.DOTALL)
 _BRACES = str.maketrans({"{": " ", "}": " ", "\\": None})
 _MARKUP = re.compile(r"</?[a-zA-Z]+>|&nbsp;")
 _MARKS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
