@@ -116,8 +116,7 @@ def tidy(text: str) -> str:
         text = re.sub(" +", " ", _LATEX.sub(" ", text).translate(_BRACES))
     if "<" in text or "&" in text:
         text = _MARKUP.sub(" ", text)
-    if "U.S." in text:
-        text = text.replace("U.S.", "US")
+    text = text.replace("U.S.", "US").replace("Dr.", "Dr").replace("vs.", "vs")  # their points end no sentence
     if "*" in text or "_" in text or "`" in text:
         text = _MARKS.sub("", text)
     return text
