@@ -25,7 +25,7 @@ _IN_WORDS = re.compile(
     re.IGNORECASE,
 )
 _FEW = 12
-"""Largest spelled number that contradicts nothing ("one of the two"); it can still be right."""
+"""Largest spelled number that contradicts nothing beside digits ("the two cities"); it can still be right."""
 
 
 def in_digits(text: str, words: frozenset[str]) -> str:
@@ -67,6 +67,8 @@ def _spelled(match: re.Match[str]) -> str:
         else:
             total, part = total + part * power, 0
     total += part
+    if total == 1 and match.string.startswith(" of ", match.end()):  # "one of them" is no count
+        return "\x00"
     if match["decimals"]:
         return f"{total}.{''.join(_DIGITS[word] for word in match['decimals'].lower().split())}"
     return f"\x02{total}" if total <= _FEW else str(total)

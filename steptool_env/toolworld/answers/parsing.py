@@ -60,7 +60,7 @@ _ONE_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _SCIENTIFIC = re.compile(r"\s*(?:[x×·*]|\\times|\\cdot)\s*10\s*(?:\^|\*\*)\s*[{(]?([+-−]?\d{1,2})[)}]?", re.IGNORECASE)
 _RAISED = re.compile(r"\s*(?:[x×·*]|\\times|\\cdot)\s*10([⁺⁻]?[⁰¹²³⁴-⁹]{1,2})", re.IGNORECASE)
 _LATEX = re.compile(r"\\(?:textbf|text|mathrm|mathbf|boxed|left|right|quad|times|,|;|!|:|\s|\(|\)|\[|\])")
-_MATHS = re.compile(r"\$([^$\n]{1,60})\$(?!\d)")
+_MATHS = re.compile(r"\$\$((?:[^$\\]|\\.){1,400})\$\$|(?<![A-Za-z$\\])\$((?:[^$\\\n]|\\.){1,60})\$(?![\d$])", re.DOTALL)
 _BRACES = str.maketrans({"{": " ", "}": " ", "\\": None})
 _MARKUP = re.compile(r"</?[a-zA-Z]+>|&nbsp;")
 _MARKS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
@@ -111,13 +111,12 @@ def tidy(text: str) -> str:
     if "{,}" in text:
         text = text.replace("{,}", ",")
     if text.count("$") > 1:
-        text = _MATHS.sub(r"\1", text)
+        text = _MATHS.sub(r"\1\2", text)
     if "\\" in text:
         text = re.sub(" +", " ", _LATEX.sub(" ", text).translate(_BRACES))
     if "<" in text or "&" in text:
         text = _MARKUP.sub(" ", text)
-    if "U.S." in text:
-        text = text.replace("U.S.", "US")
+    text = text.replace("U.S.", "US").replace("Dr.", "Dr").replace("vs.", "vs")  # their points end no sentence
     if "*" in text or "_" in text or "`" in text:
         text = _MARKS.sub("", text)
     return text

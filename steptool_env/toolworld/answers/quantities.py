@@ -42,6 +42,7 @@ _HEADER = re.compile(
     r"(?:\((?P<a>[^()\d]{1,24})\)|\bin (?P<b>[^\W\d_]+(?: [^\W\d_]+){0,2})|_(?P<c>[^\W\d_]+))[\"']?\s*"
     r"(?::|=|\bis\b|\bwas\b|\bequals\b|\|)[^\d.;\n]{0,12}$"
 )
+_KEY = re.compile(r"\w+")
 _NAMED_LATER = re.compile(r'"?\s*,\s*"(?:units?|currency)"\s*:\s*"([^"]+)"', re.IGNORECASE)
 _DENIED = re.compile(
     r"(?:\bnot|n['’]t|\brather than|\binstead of|\bneither|\bnor|\bno longer)\s+(?:the |an? |at |in |for |be )?$",
@@ -316,12 +317,21 @@ def _unit_named_apart(text: str, start: int, end: int) -> list[tuple[Unit, bool]
     """Return the unit in a heading or key: `Distance (km): 12`, `the price in EUR is 12`, `"price_usd": 12`."""
     before = _HEADER.search(text, max(0, start - 60), start)
     if before is not None:
-        phrase = " ".join(re.findall(r"[^\W\d_]+[²³]?|[^\w\s]", before["a"] or before["b"] or before["c"]))
-        # Of a rate in words ("beats per minute") the last word alone is not the unit.
-        is_rate = " per " in phrase
-        return list(_meanings(phrase) or (() if is_rate else _meanings(phrase.rpartition(" ")[2])))
+        label = before["a"] or before["b"] or _KEY.findall(text, max(0, start - 60), before.end("c"))[-1]
+        return _unit_of_label(re.findall(r"[^\W\d_]+[²³]?|[^\w\s]", label))
     later = _NAMED_LATER.match(text, end)
     return list(_meanings(later[1])) if later is not None else []
+
+
+def _unit_of_label(words: list[str]) -> list[tuple[Unit, bool]]:
+    """Return the unit that ends a label; the denominator of a rate (`USD per kg`, `beats per minute`) is none."""
+    place = next((place for place, word in enumerate(words) if word in ("per", "/")), None)
+    if place is None:
+        tails = [words, words[-2:], [*words[-2:-1], "/", *words[-1:]], words[-1:]]  # "speed_km_h"
+    else:
+        above = words[max(0, place - 1) : place]
+        tails = [above + words[place:], above, words[place + 2 :]]  # "price_per_night_eur"
+    return next((list(found) for tail in tails if (found := _meanings(" ".join(tail)))), [])
 
 
 def _merged(text: str, found: Sequence[Quantity]) -> list[Quantity]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from steptool_env.toolworld.answers.mentions import Word
 
-_ARTICLES = frozenset({"the", "a", "an", "one", "called", "named"})
+_ARTICLES = frozenset({"the", "a", "an", "one", "called", "named", "dr"})
 _JOINS = frozenset({"and", "or", "also", "plus", "nor", "both", "either", "as", "well"})
 _DOUBTS = """
     or maybe perhaps possibly might could alternatively otherwise either unless probably else potentially conceivably
@@ -35,10 +35,12 @@ _LOWER = """
 _ASIDE = "than versus vs compared against over exceeds surpasses beats outranks unlike behind"
 _MORE, _LESS, _REFERENCES = frozenset(_HIGHER.split()), frozenset(_LOWER.split()), frozenset(_ASIDE.split())
 _ENDS = re.compile(r"[.,;!?\n—–|](?!\d)|\s-\s")
-_CLAUSES = frozenset({"while", "whereas", "but", "and", "so", "therefore", "hence", "thus", "though", "although"})
+_CLAUSES = frozenset({"while", "whereas", "but", "and", "so", "therefore", "hence", "thus", "though", "although",
+                      "because", "since"})  # fmt: skip
+_VERSUS = frozenset({"vs", "versus"})
 _ARROW = re.compile(r"[→>]")
 _NEAR = 8
-"""Largest number of words between two names that a word of doubt makes alternatives."""
+"""Largest number of words between two names that a word of doubt makes alternatives, or from *vs* to a colon."""
 
 
 class Named(NamedTuple):
@@ -155,11 +157,19 @@ class Selection:
                     open_.append([])
                 elif sign in ")]" and len(open_) > 1:
                     yield frozenset(open_.pop())
-            if _ENDS.search(word.before) or word.text in _CLAUSES:
+            if word.text in _CLAUSES or self._ends(open_[-1], word.before):
                 yield frozenset(open_[-1])
                 open_[-1] = []
             open_[-1].append(place)
         yield from map(frozenset, open_)
+
+    def _ends(self, clause: Sequence[int], before: str) -> bool:
+        """Return True if the signs before a word end the open clause, unless it is `Therefore` alone."""
+        if ":" in before and any(self._words[place].text in _VERSUS for place in clause[-_NEAR:]):  # "A vs B: B wins"
+            return True
+        if len(clause) == 1 and self._words[clause[0]].text in _CLAUSES:
+            return False
+        return _ENDS.search(before) is not None
 
     def _groups(self, mentions: Sequence[Named]) -> Iterator[list[Named]]:
         group: list[Named] = []
@@ -177,9 +187,9 @@ class Selection:
         return bool(joins) and all(text in self._fillers or text in joins for text in between)
 
     def _is_adjunct(self, mention: Named) -> bool:
-        """Return True if a preposition precedes a mention: `in Talby, ...`."""
+        """Return True if a preposition precedes a mention: `in Talby, ...`, `unlike Talby, ...`."""
         place = self._before(mention.first)
-        if place == 0 or self._words[place - 1].text not in _PREPOSITIONS:
+        if place == 0 or self._words[place - 1].text not in _PREPOSITIONS | _REFERENCES:
             return False
         return place < 2 or self._words[place - 2].text not in _PARTITIVE
 

@@ -78,7 +78,9 @@ class AnswerVerifier:
         # Which number states which slot. Shape: (numeric slots, numbers).
         matches = [[self._matches(slot, each) for each in readings.numbers] for slot in self._numeric]
         is_right = [any(column) for column in zip(*matches, strict=True)]
-        has_rival = self._has_rival(readings.numbers, is_right) or self._names_foreign_money(parsed, plain)
+        stating = [[each for each, states in zip(readings.numbers, row, strict=True) if states] for row in matches]
+        is_spelled = any(each and all(number.passing for number in each) for each in stating)
+        has_rival = self._has_rival(readings.numbers, is_right, is_spelled) or self._names_foreign_money(parsed, plain)
         found = [Verdict.RIGHT if any(row) else Verdict.MISSING for row in matches]
         numeric = iter([Verdict.CONTRADICTED] * len(found) if has_rival else found)
         return tuple(
@@ -104,19 +106,21 @@ class AnswerVerifier:
             return _moment(str(slot.values[0]), readings.times, *known, parsed.plain)
         return _flag(slot, [word.text for word in parsed.words])
 
-    def _has_rival(self, numbers: Sequence[Quantity], is_right: Sequence[bool]) -> bool:
+    def _has_rival(self, numbers: Sequence[Quantity], is_right: Sequence[bool], is_spelled: bool) -> bool:
         """Return True if some number is neither a slot's value nor known, or is an alternative to a right one.
 
         Args:
             numbers: Numbers in the answer, which contradict all slots if one is a rival.
             is_right: True for each number that states a slot.
+            is_spelled: Some slot is stated by small spelled numbers alone.
         """
         if all(is_right):
             return False
         has_digits = any(right and not each.passing for each, right in zip(numbers, is_right, strict=True))
         for each, right in zip(numbers, is_right, strict=True):
-            # Small spelled numbers ("one of them") contradict only if the answer has no right number in digits.
-            if not right and not (each.passing and has_digits) and not self._is_accounted_for(each):
+            # Small spelled numbers contradict unless every stated slot is in digits.
+            passes = each.passing and has_digits and not is_spelled
+            if not right and not passes and not self._is_accounted_for(each):
                 return True
         return any(
             first != second and self._are_alternatives(*pair, second)

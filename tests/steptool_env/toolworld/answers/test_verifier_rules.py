@@ -237,6 +237,14 @@ def test_what_is_denied_is_not_stated() -> None:
         assert not is_right(task, f"not {value}")
 
 
+def test_a_title_with_a_point_ends_no_phrase() -> None:
+    (task,) = (each.task for each in read_questions() if each.id == "clinic-best-doctor")
+    assert gold_answer(task) == "Dr. Pablo Abara; 289.6"
+    assert is_right(task, "Not Dr. Dina Bergman but Dr. Pablo Abara, for 289.6 USD.")
+    assert is_right(task, "It is Dr. Pablo Abara rather than Dr. Dina Bergman, for 289.6 USD.")
+    assert not is_right(task, "Not Dr. Pablo Abara but Dr. Dina Bergman, for 289.6 USD.")
+
+
 @cache
 def compared() -> tuple[tuple[WorldTask, str, str], ...]:
     """Tasks that ask which of two is more and by how much or not, with the right name and the other."""
@@ -271,6 +279,11 @@ SETTLED = (
     "I compared {1} with {0}: {0} has the higher value.",
     "{0}, not {1}.",
     "Compared to {1}, {0} has more.",
+    "{1} vs {0}: {0} wins.",
+    "{1} vs. {0}: {0} has more.",
+    "The answer is {0} because {1} has a smaller value.",
+    "Unlike {1}, {0} has more.",
+    "I looked up {1}. Therefore, it is {0}.",
 )
 UNSETTLED = (
     "{0} or {1}.",
@@ -286,6 +299,7 @@ UNSETTLED = (
     "One of {0} and {1}.",
     "The difference between {0} and {1} is known.",
     "{1} has the higher value, {0} the lower one.",
+    "{0} vs {1}: {1} wins.",
 )
 
 

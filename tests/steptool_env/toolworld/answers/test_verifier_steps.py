@@ -90,8 +90,10 @@ def test_a_total_may_stand_beside_a_mean_whose_count_is_asked_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "hedge", ["Two or three", "Three or maybe four", "One, two, three or four", "Two cities or three", "Three, four"]
-)
+    "hedge",
+    ["Two or three", "Three or maybe four", "One, two, three or four", "Two cities or three", "Three, four",
+     "The number is three. The number is four. There are", "Three cities, then four cities and five"],
+)  # fmt: skip
 def test_small_spelled_counts_are_alternatives_beside_a_right_number_in_digits(hedge: str) -> None:
     assert is_right(counted(), "Three cities, one of them large; their average population is 755,425.33.")
     assert not is_right(counted(), f"{hedge} cities; their average population is 755,425.33.")
