@@ -88,7 +88,7 @@ class Command:
         played: list[Trajectory] = []
         try:
             self._play(evaluation, agent, played)
-        except StepToolError:
+        except (StepToolError, ImportError):  # Ray may be missing
             if played:
                 with suppress(ToolTransportError):  # the raised error already says that all were lost
                     self._write(evaluation, agent, played)
