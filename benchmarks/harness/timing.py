@@ -48,6 +48,7 @@ def race(contestants: Mapping[Name, Callable[[], T]], rounds: int) -> dict[Name,
     Turns make ratios robust against a machine whose speed changes. Garbage of the laps is collected between them.
     """
     laps: dict[Name, list[T]] = {name: [] for name in contestants}
+    had_frozen = gc.get_freeze_count()
     gc.collect()
     gc.freeze()  # later collections do not visit what was there before
     try:
@@ -62,7 +63,8 @@ def race(contestants: Mapping[Name, Callable[[], T]], rounds: int) -> dict[Name,
                 if turn:
                     laps[name].append(lap)
     finally:
-        gc.unfreeze()
+        if not had_frozen:
+            gc.unfreeze()
     return laps
 
 

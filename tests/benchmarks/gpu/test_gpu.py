@@ -31,6 +31,7 @@ def gone(pid: int) -> bool:
         return True
 
 
+@pytest.mark.slow
 def test_a_stage_that_fails_crashes_or_hangs_costs_that_stage_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

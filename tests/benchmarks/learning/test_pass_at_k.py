@@ -101,6 +101,7 @@ def test_solutions_beyond_the_start_and_their_operations_are_counted() -> None:
     assert "<svg" in result.figures["pass@k"]
 
 
+@pytest.mark.slow
 def test_rounds_are_kept_and_not_mixed_with_others(
     start: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

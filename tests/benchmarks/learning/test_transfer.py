@@ -51,6 +51,7 @@ def double(policy: Path) -> None:
     checkpoint.save(policy, bundle.policy, bundle.tokenizer)
 
 
+@pytest.mark.slow
 def test_every_policy_is_evaluated_once_on_every_panel(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "_SPLITS", transfer._SPLITS[:2])
     options = Options(runs, seeds=1, episodes=2)
@@ -79,6 +80,7 @@ def test_every_policy_is_evaluated_once_on_every_panel(runs: Path, monkeypatch: 
         run(replace(options, seeds=2))
 
 
+@pytest.mark.slow
 def test_every_policy_takes_the_same_fine_tuning_on_complexfuncbench(
     runs: Path, complexfuncbench_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
