@@ -147,7 +147,7 @@ def test_a_later_call_goes_on_with_the_same_file_and_starts_again_with_another(
 def test_a_call_that_ends_before_another_file_begins_mixes_no_two(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk refuses the file once, after the server has told the tag of another one."""
+    """The disk refuses the file once, after the server has sent the tag of another one."""
     old, new = b"o" * 1000, b"n" * 1000
     (tmp_path / "f.partial").write_bytes(old[:100])
     (tmp_path / "f.partial.tag").write_text('"old"')

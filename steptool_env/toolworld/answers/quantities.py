@@ -324,7 +324,7 @@ def _unit_named_apart(text: str, start: int, end: int) -> list[tuple[Unit, bool]
 
 
 def _unit_of_label(words: list[str]) -> list[tuple[Unit, bool]]:
-    """Return the unit that ends a label; the denominator of a rate (`USD per kg`, `beats per minute`) is none."""
+    """Return the unit that ends a label; not the denominator of a rate (`beats per minute`)."""
     place = next((place for place, word in enumerate(words) if word in ("per", "/")), None)
     if place is None:
         tails = [words, words[-2:], [*words[-2:-1], "/", *words[-1:]], words[-1:]]  # "speed_km_h"
