@@ -103,7 +103,8 @@ def run(options: Options) -> Result:
     """Play all missing rounds and compare.
 
     Raises:
-        ConfigurationError: Two policies have one name, or the folder of the rounds holds other tasks or weights.
+        ConfigurationError: Two policies have one name, a depth has no task, or the folder of the rounds holds other
+            tasks or weights.
         CheckpointError: A policy is missing.
     """
     names = [_name(folder) for folder in options.policies]
@@ -111,6 +112,11 @@ def run(options: Options) -> Result:
         raise ConfigurationError(f"policies: names must differ from each other and from {_START!r}, not {names}")
     if min(options.tasks, options.samples, options.jobs) < 1 or not options.depths:
         raise ConfigurationError("tasks, samples, jobs and the number of depths must be at least 1")
+    count = len(options.depths)
+    if options.tasks <= -(-options.tasks // count) * (count - 1):
+        raise ConfigurationError(
+            f"tasks={options.tasks}: leaves one of {count} depths without a task; give a multiple of {count}"
+        )
     config = read_config(options.config)
     folders = {_START: options.start, **dict(zip(names, options.policies, strict=True))}
     policies = {name: checkpoint.resolve_checkpoint(folder) for name, folder in folders.items()}

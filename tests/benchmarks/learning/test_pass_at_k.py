@@ -36,6 +36,15 @@ def test_the_estimate_is_the_share_of_subsets_with_a_solution(solved: int, k: in
     assert pass_at_k(6, solved, k) == pytest.approx(fmean(any(chosen) for chosen in combinations(episodes, k)))
 
 
+@pytest.mark.parametrize(("tasks", "depths"), [(4, (3, 4, 5)), (1, (1, 2)), (6, (1, 2, 3, 4))])
+def test_depths_without_a_task_are_refused_before_anything_is_played(
+    tasks: int, depths: tuple[int, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"tasks={tasks}: .*give a multiple of {len(depths)}"):
+        run(Options((tmp_path / "trained",), tasks=tasks, depths=depths, runs=tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_beyond_the_rounds_of_all_tasks_the_rate_is_the_share_that_the_first_episodes_solve() -> None:
     """A task that is solved in these rounds is not played further."""
     whole = [Round("", {"a": ("x",)}, ["a", "b", "c"]), Round("", {}, ["a", "b", "c"])]
