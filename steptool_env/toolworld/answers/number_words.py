@@ -67,8 +67,8 @@ def _spelled(match: re.Match[str]) -> str:
         else:
             total, part = total + part * power, 0
     total += part
-    if total == 1 and match.string.startswith(" of ", match.end()):  # "one of them" is no count
-        return "\x00"
     if match["decimals"]:
         return f"{total}.{''.join(_DIGITS[word] for word in match['decimals'].lower().split())}"
+    if total == 1 and match.string.startswith(" of ", match.end()):  # "one of them" is no count
+        return "\x00"
     return f"\x02{total}" if total <= _FEW else str(total)

@@ -47,6 +47,7 @@ def texts(text: str) -> list[str]:
         ("\u20133.5 °C", "-3.5 temperature"), ("$\u20135", "-5 USD"), ("5\u20137", "5 7"), ("it is \u2013 12", "12"),
         ("three point six km", "3.6 length"), ("minus one point zero five", "-1.05"), ("at this point two", "2"),
         ("two point five million dollars", "2500000 USD"), ("Zero point one", "0.1"),
+        ("one point five of them", "1.5"), ("one of them", ""),
     ],
 )  # fmt: skip
 def test_what_a_text_states(text: str, expected: str) -> None:
