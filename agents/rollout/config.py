@@ -78,7 +78,7 @@ class RolloutConfig:
     parts: int = 4
     """Parts of an iteration's episodes with `engine: ray`, each of which one CPU of the cluster plays."""
     max_staleness: int = 0
-    """Number of updates by which the weights of the cluster lag behind those in training; above 0, rollouts and updates
-    overlap. The ratio of the loss has the sampler's log-probabilities and clips stale actions."""
+    """Number of updates by which the weights of the cluster are older than those in training; above 0, rollouts and
+    updates overlap. The ratio of the loss has the sampler's log-probabilities and clips stale actions."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")

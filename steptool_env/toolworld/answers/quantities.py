@@ -262,12 +262,12 @@ def _unit_after(text: str, end: int) -> tuple[float, list[tuple[Unit, bool]], in
         closed = not opened or text[tokens[last - 1][1] : tokens[last - 1][1] + 1] in (")", "]")
         if found and closed:
             return size, list(found), tokens[last - 1][1] + opened
-    if not opened and len(tokens) > place + 1 and (units := _behind_adjective(tokens[place][0], tokens[place + 1][0])):
+    if not opened and len(tokens) > place + 1 and (units := _after_adjective(tokens[place][0], tokens[place + 1][0])):
         return size, units, tokens[place + 1][1]
     return size, [], end
 
 
-def _behind_adjective(adjective: str, word: str) -> list[tuple[Unit, bool]]:
+def _after_adjective(adjective: str, word: str) -> list[tuple[Unit, bool]]:
     """Return the meanings of a spelled unit after an adjective: `3 working days`."""
     if adjective.lower() in _NO_ADJECTIVES or len(word) < 4 or not word.isalpha():
         return []

@@ -68,9 +68,7 @@ class Selection:
         """Return True if the answer denies a mention; with `judged` only by words before it."""
         place = self._before(mention.first)
         tied = place > 0 and self._words[place - 1].text in _PREPOSITIONS
-        places = (
-            (place, place - 1) if tied else (place, self._behind_verb(place))
-        )  # "not in Talby", "not yet been paid"
+        places = (place, place - 1) if tied else (place, self._after_verb(place))  # "not in Talby", "not yet been paid"
         if any(map(self._follows_denial, places)):
             return True
         rest = self._words[mention.last : mention.last + 12]
@@ -201,7 +199,7 @@ class Selection:
             place -= 1
         return place
 
-    def _behind_verb(self, place: int) -> int:
+    def _after_verb(self, place: int) -> int:
         """Return the index of the first auxiliary verb directly before an index."""
         while place > 0 and self._words[place - 1].text in _AUXILIARIES and not _ENDS.search(self._words[place].before):
             place -= 1

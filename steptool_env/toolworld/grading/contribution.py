@@ -72,7 +72,7 @@ class _Contribution:
             self._need_fact(key, before)
         result = self._task.plan.results[node]
         if result.operation.kind in _CHOICES:
-            for fact in self._behind(result):
+            for fact in self._source_facts(result):
                 self._need_fact(fact, before)
 
     def _need_fact(self, key: FactKey, before: int) -> None:
@@ -118,7 +118,7 @@ class _Contribution:
         stated = any(isinstance(source, Given) and source.value == value for source in sources)
         return not stated and api.operation.inputs[name].type.kind is ValueKind.ID
 
-    def _behind(self, result: Result) -> list[FactKey]:
+    def _source_facts(self, result: Result) -> list[FactKey]:
         """Return the facts from which a choice or a mean can be computed."""
         operation, arguments = result.operation, result.arguments
         subject = self._world.entities[operation.subject]

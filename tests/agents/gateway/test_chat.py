@@ -1,4 +1,4 @@
-"""Chat completions of a served policy: what a client gets, and the tokens behind it."""
+"""Chat completions of a served policy: what a client gets, and the tokens of which it is made."""
 
 import json
 from collections.abc import Iterator

@@ -116,7 +116,7 @@ def test_an_episode_whose_server_went_away_is_dropped_and_counted() -> None:
     assert [e.rewards for e in rollout.episodes] == [(0.25, 0.75)] * 2
 
 
-def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it() -> None:
+def test_the_end_of_the_call_budget_is_a_termination_without_a_value_after_it() -> None:
     made = bundle("separate")
     pool = BatchedPool(ToolEnv(ToySuite(), toy_config(call_budget=2, prompt="compact")), 2)
     (episode,) = collected(pool, made, [EpisodeSpec(0)], context=400).episodes

@@ -131,7 +131,7 @@ def test_episodes_are_retried_then_dropped_and_training_goes_on(tmp_path: Path, 
     assert ["train/idle_episodes" in metrics for metrics in results] == [True, True, False, True, True]
 
 
-def test_patience_waits_longer_each_time_and_ends() -> None:
+def test_the_backoff_waits_longer_each_time_and_ends() -> None:
     waits: list[float] = []
     backoff = ServerBackoff(sleep=waits.append)
     lost, partly = Rollout(dropped=4), Rollout(episodes=[None], dropped=3)  # type: ignore[list-item]

@@ -121,7 +121,7 @@ def test_the_command_trains_evaluates_and_writes(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["budget", "lost server"])
-def test_the_learner_bootstraps_behind_a_lost_server_and_not_behind_the_budget(
+def test_the_trainer_bootstraps_after_a_lost_server_and_not_after_the_budget(
     lost: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stable-Baselines3 adds the discounted value of what follows to the reward of a step that was truncated."""

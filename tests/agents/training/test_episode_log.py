@@ -53,7 +53,7 @@ def test_episodes_are_logged_with_what_the_update_used(tmp_path: Path) -> None:
     assert max(spread) > 0, "no group of this run has episodes with different returns; take another seed"
 
 
-def test_episodes_behind_the_checkpoint_are_replaced_on_resumption(tmp_path: Path) -> None:
+def test_episodes_after_the_checkpoint_are_replaced_on_resumption(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     before = train(folder, 20)
     last = before[-1].metadata["iteration"]

@@ -109,7 +109,7 @@ def test_training_is_reproducible() -> None:
     assert torch.equal(*results)
 
 
-def test_what_follows_the_first_token_of_a_chunk_stood_behind_that_token_before() -> None:
+def test_what_follows_the_first_token_of_a_chunk_stood_after_that_token_before() -> None:
     for episode in copying_episodes(300, 20, seed=3, chunks=5):
         first_copied = episode.spans[0][0] - 1
         seen = episode.ids[:first_copied]

@@ -231,7 +231,7 @@ def test_the_last_policy_of_a_run_is_kept(every: int, found: list[int], tmp_path
 @pytest.mark.parametrize(
     ("keep_until", "want"), [(2, [(0, 0.0), (10, 1.0), (20, 2.0), (30, -3.0)]), (None, [(30, -3.0)])]
 )
-def test_a_resumed_run_drops_what_was_logged_behind_its_checkpoint(
+def test_a_resumed_run_drops_what_was_logged_after_its_checkpoint(
     tmp_path: Path, keep_until: int | None, want: list[tuple[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Files of one second are read in the order of a counter that is no longer in order as text from 9 to 10.

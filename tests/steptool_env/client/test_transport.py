@@ -157,7 +157,7 @@ def test_an_invalid_answer_is_an_error_and_the_next_exchange_is_sound(part: byte
 
 
 @pytest.mark.parametrize("rest", [ANSWERS["empty"], WHOLE, b"SMTP ready\r\n\r\n", WHOLE[:9]])
-def test_what_comes_behind_an_answer_is_no_part_of_it(rest: bytes, server: Server) -> None:
+def test_what_follows_an_answer_is_no_part_of_it(rest: bytes, server: Server) -> None:
     """The rest is discarded with the buffer of its answer, or makes the connection stale: both are sound."""
     with closing(make_transport(server.url, {}, 5.0)) as transport:
         for _ in range(20):

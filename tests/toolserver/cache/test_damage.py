@@ -295,12 +295,12 @@ def test_every_way_to_write_is_counted(tmp_path: Path) -> None:
     assert verify(tmp_path) == []
 
 
-def test_a_tally_file_that_is_behind_is_said_and_renewed_on_writing(tmp_path: Path) -> None:
+def test_an_outdated_tally_file_is_reported_and_renewed_on_writing(tmp_path: Path) -> None:
     """A power failure may take the last pages of the file, and not those of the database."""
     put_numbers(tmp_path, range(20), "")
-    behind = (tmp_path / "cache.tally").read_bytes()
+    outdated = (tmp_path / "cache.tally").read_bytes()
     put_numbers(tmp_path, range(25), "")
-    (tmp_path / "cache.tally").write_bytes(behind)
+    (tmp_path / "cache.tally").write_bytes(outdated)
     (problem,) = verify(tmp_path)
     assert "5 more entries than in cache.tally, as after a power failure" in problem
     put_numbers(tmp_path, range(30), "")

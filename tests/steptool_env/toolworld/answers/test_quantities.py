@@ -67,7 +67,7 @@ def test_a_date_may_have_hyphens_that_do_not_break(hyphen: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["1.234", "1,234"])
-def test_three_digits_behind_a_mark_can_be_either(text: str) -> None:
+def test_three_digits_after_a_mark_can_be_either(text: str) -> None:
     (found,) = numbers(text)
     assert {reading.value for reading in found.readings} == {1.234, 1234.0}
 

@@ -82,12 +82,12 @@ def test_a_currency_before_the_number_counts() -> None:
 @pytest.mark.parametrize(
     "word", ["million", "percent", "%", "km", "hours", "USD", "thousand", "kg", "°C", "light years"]
 )
-def test_a_unit_behind_a_plain_number_contradicts(word: str) -> None:
+def test_a_unit_after_a_plain_number_contradicts(word: str) -> None:
     for task, slot in counts():
         assert verdict(task, f"{slot.values[0]} {word}") is Verdict.CONTRADICTED, task.query
 
 
-def test_an_unknown_word_behind_a_number_is_a_word() -> None:
+def test_an_unknown_word_after_a_number_is_a_word() -> None:
     for task, slot in counts():
         for word in ("inhabitants", "of them", "in total", "at present", "is the answer"):
             assert is_right(task, f"{slot.values[0]} {word}"), (task.query, word)

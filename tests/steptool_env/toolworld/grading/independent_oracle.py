@@ -2,7 +2,7 @@
 
 It knows an operation by its name alone and does what `docs/toolworld-reference.md` says of it, with the rows of the
 tables as dictionaries. It uses no `world.execute`, no vendor, no codec and no slot of the verifier, so an error in one
-of these cannot hide behind itself.
+of these cannot confirm itself.
 """
 
 import math
