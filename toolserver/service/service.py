@@ -123,14 +123,16 @@ class ToolService:
         if parsed is None and type(arguments) is str and length + len(arguments) <= _CACHED_LENGTH:
             return self._check_cached(category, tool, api, arguments)
         look_up = self._look_up_cached if length <= _CACHED_LENGTH else self._look_up
+        is_json = parsed is not None or isinstance(arguments, str)
         if parsed is None:
             parsed = _read_arguments(arguments) if isinstance(arguments, str) else arguments
-        return self._check_arguments(look_up(category, tool, api), parsed)
+        return self._check_arguments(look_up(category, tool, api), parsed, is_json)
 
     def _check_short(self, category: str, tool: str, api: str, arguments: str) -> ValidatedCall | ToolResponse:
-        return self._check_arguments(self._look_up_cached(category, tool, api), _read_arguments(arguments))
+        return self._check_arguments(self._look_up_cached(category, tool, api), _read_arguments(arguments), True)
 
-    def _check_arguments(self, api: _Api, arguments: Any) -> ValidatedCall | ToolResponse:
+    def _check_arguments(self, api: _Api, arguments: Any, is_json: bool) -> ValidatedCall | ToolResponse:
+        """Check the arguments; `is_json` where they were parsed from text. Others may hold values that are not JSON."""
         if api.names[2] == "chat_with_user":  # the reference server answers it whatever the arguments are
             return _CHAT
         if not isinstance(arguments, dict):
@@ -141,11 +143,13 @@ class ToolService:
             problem = argument_problem(api.spec, arguments)
             if problem:
                 return refuse(Outcome.INVALID_ARGUMENTS, problem)
-        try:
-            text = canonical_arguments(arguments)
-        except DataError:  # only a caller in process can pass values that are not JSON
-            return _UNPARSED
-        key = key_of_text(api.names, text) if self._needs_key else b""
+        key = b""
+        if self._needs_key or not is_json:
+            try:
+                text = canonical_arguments(arguments)
+            except DataError:
+                return _UNPARSED
+            key = key_of_text(api.names, text) if self._needs_key else b""
         return ValidatedCall(*api.names, arguments, key, api.spec)
 
     def _advance(self, call: ValidatedCall, state: EpisodeState) -> ToolResponse:

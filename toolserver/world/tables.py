@@ -1,7 +1,9 @@
 """Rows of one entity type, generated from the seed, with indexes for the operations."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from toolserver.world.schema import DrawContext, EntityType, ValueGenerator, WorldView
@@ -30,7 +32,7 @@ class Table:
             self._fill(world, position, attribute.name)
         self.named = entity.attributes[0].name
         self.folded = {row_id: str(row[self.named]).casefold() for row_id, row in self.rows.items()}
-        self._exact: dict[str, list[str]] = _inverted(self.folded)
+        self._exact: dict[str, list[str]] = _inverted(self.folded.items())
         self._indexes: dict[str, dict[Any, list[str]]] = {}
         self._rankings: dict[tuple[str, str, Any, bool], Sequence[str]] = {}
 
@@ -55,8 +57,8 @@ class Table:
         """Return the ids of rows with this value of an attribute, in table order."""
         index = self._indexes.get(attribute)
         if index is None:
-            index = _inverted({row_id: row[attribute] for row_id, row in self.rows.items()})
-            self._indexes[attribute] = index
+            values = map(itemgetter(attribute), self.rows.values())
+            index = self._indexes[attribute] = _inverted(zip(self.rows, values, strict=True))
         return index.get(value, [])
 
     def ranked(self, by: str, attribute: str, value: Any, *, descending: bool) -> Sequence[str]:
@@ -97,8 +99,9 @@ def _distinct(value: Any, draw: DrawContext, generate: ValueGenerator, seen: set
     return value
 
 
-def _inverted(values: Mapping[str, Any]) -> dict[Any, list[str]]:
-    index: dict[Any, list[str]] = {}
-    for row_id, value in values.items():
-        index.setdefault(value, []).append(row_id)
-    return index
+def _inverted(values: Iterable[tuple[str, Any]]) -> dict[Any, list[str]]:
+    """Return the ids of each value in their order."""
+    index: defaultdict[Any, list[str]] = defaultdict(list)
+    for row_id, value in values:
+        index[value].append(row_id)
+    return dict(index)

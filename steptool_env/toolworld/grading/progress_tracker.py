@@ -127,8 +127,14 @@ class Tracker:
         return observed
 
     def _nodes(self, operation: Operation, values: Mapping[str, Any]) -> tuple[int, ...]:
-        wanted = _wanted(self.task).get(operation.name, ())
-        return tuple([node for node, arguments in wanted if same_call(operation, arguments, values)])
+        plan, name = self.task.plan, operation.name
+        return tuple(
+            [
+                index
+                for index, node in enumerate(plan.nodes)
+                if node.operation == name and same_call(operation, plan.arguments(index), values)
+            ]
+        )
 
     def _reach(self, observed: Observed, result: Result | None) -> None:
         """Record the milestones that a call is the first to reach."""
@@ -160,15 +166,6 @@ class Tracker:
         if self.task.obstacle is Obstacle.BROKEN:
             return observed.api.health is Health.BROKEN
         return result is not None and not result.rows and milestone.node in observed.nodes
-
-
-@lru_cache(maxsize=4096)
-def _wanted(task: WorldTask) -> Mapping[str, list[tuple[int, Mapping[str, Any]]]]:
-    """Return the nodes of a task's plan and their arguments, by operation."""
-    calls: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
-    for index, node in enumerate(task.plan.nodes):
-        calls.setdefault(node.operation, []).append((index, task.plan.arguments(index)))
-    return calls
 
 
 @lru_cache(maxsize=4096)

@@ -26,6 +26,7 @@ class Scripted:
     def __init__(self, answer: Callable[[ValidatedCall], ToolResponse | None], blocking: bool = False) -> None:
         self.answer = answer
         self.blocking = blocking
+        self.needs_key = True
         self.calls: list[ValidatedCall] = []
         self.closed = False
 
@@ -133,9 +134,12 @@ def test_nesting_is_limited() -> None:
     assert "4 levels" in too_deep.error
 
 
-def test_what_is_no_json_is_refused_in_process_too() -> None:
+@pytest.mark.parametrize("needs_key", [True, False])
+def test_what_is_no_json_is_refused_in_process_too(needs_key: bool) -> None:
     for arguments in ({1: "a"}, {"a": object()}, {"a": {1, 2}}, {"a": b"bytes"}):
-        answer = service(saying("")).call(CALL._replace(arguments=arguments))  # type: ignore[arg-type]
+        resolver = saying("")
+        resolver.needs_key = needs_key
+        answer = service(resolver).call(CALL._replace(arguments=arguments))  # type: ignore[arg-type]
         assert answer.outcome is Outcome.INVALID_ARGUMENTS
 
 
