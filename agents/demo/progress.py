@@ -11,7 +11,7 @@ from agents.reporting.console import Display
 
 
 class DemoProgress(Display):
-    """Lines of the phases: each arm's training, the start's evaluation, the table, further attempts of the start.
+    """Lines of the phases: each arm's training, the evaluations of the table, further attempts of the start.
 
     A terminal also shows those that wait.
     """
@@ -19,15 +19,15 @@ class DemoProgress(Display):
     def __init__(self, arms: Sequence[str], depths: Sequence[int], console: Console | None = None) -> None:
         super().__init__(console=console)
         self._depths = depths
-        self._phases = {name: self.add_phase(name, waiting=True) for name in (*arms, "start", "table", "attempts")}
+        self._phases = {name: self.add_phase(name, waiting=True) for name in (*arms, "table", "attempts")}
         self._evaluated = dict.fromkeys(arms, "")
 
     def begin_phase(self, phase: str, total: int) -> None:
-        """Begin an arm, by its environment calls, or `start`, `table` or `attempts`, by their evaluations."""
+        """Begin an arm, by its environment calls, or `table` or `attempts`, by their evaluations."""
         self.begin(self._phases[phase], total)
 
     def evaluate(self, phase: str, done: int, total: int) -> None:
-        """Set the number of finished evaluations of `start`, `table` or `attempts`."""
+        """Set the number of finished evaluations of `table` or `attempts`."""
         self.update(self._phases[phase], done, total, "evaluations")
 
     def train(self, arm: str, total: int, record: Mapping[str, float | None]) -> None:

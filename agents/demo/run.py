@@ -163,22 +163,25 @@ def _train(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> None:
 
     with DemoProgress(tuple(ARMS), depths) as progress:
 
-        def play(phase: str, given: Sequence[Job]) -> dict[str, list[Trajectory]]:
-            progress.begin_phase(phase, len(given))
-            return play_jobs(given, lambda done: progress.evaluate(phase, done, len(given)))
+        def play(given: Sequence[Job]) -> dict[str, list[Trajectory]]:
+            progress.begin_phase("table", len(given))
+            return play_jobs(given, lambda done: progress.evaluate("table", done, len(given)))
 
         trained = train_arms(configs, progress)
-        tries = [job for temperature in TEMPERATURES for job in jobs(str(temperature), start, temperature, validation)]
-        rates = {float(name): metrics_of(played)["pass_rate"] for name, played in play("start", tries).items()}
-        outcome.temperature = best_temperature(rates)
-        table = [
+        tries = {str(temperature): temperature for temperature in TEMPERATURES}
+        evaluated = [
             job
             for name, checkpoint in {START: start, **{name: run.checkpoint for name, run in trained.items()}}.items()
             for suffix, temperature in (("", 1.0), (GREEDY, 0.0))
             for job in jobs(name + suffix, checkpoint, temperature, panels)
         ]
-        table += jobs(BEST, start, outcome.temperature, panels)
-        played = play("table", table)
+        evaluated += [job for name, value in tries.items() for job in jobs(name, start, value, validation)]
+        played = play(evaluated)
+        outcome.temperature = best_temperature(
+            {value: metrics_of(played[name])["pass_rate"] for name, value in tries.items()}
+        )
+        equal = {1.0: START, 0.0: START + GREEDY}.get(outcome.temperature)
+        played[BEST] = played[equal] if equal else play(jobs(BEST, start, outcome.temperature, panels))[BEST]
         shown = (START, START + GREEDY, BEST, *(name + suffix for name in ARMS for suffix in ("", GREEDY)))
         outcome.runs = {name: played[name] for name in shown}
         outcome.curves = {name: run.metrics() for name, run in trained.items()}
@@ -206,7 +209,8 @@ def _beyond_start(
     def agents() -> Iterator[EngineAgent]:
         for number in range(TRIES):
             best = number % 2 and outcome.temperature
-            yield policy_agent(bundle, config.sampling, outcome.temperature if best else 1.0, seed=1 + number)
+            temperature = outcome.temperature if best else 1.0
+            yield policy_agent(bundle, config.sampling, temperature, seed=1 + number, exact=False)
             on_attempt(number + 1)
 
     attempts = [outcome.runs[name] for name in (START, START + GREEDY, BEST)]
