@@ -41,10 +41,9 @@ class Command:
     Example: steptool train --policy.checkpoint nano-sft --env-args split=practice tools=26
     --eval-args split=validation --calls 3000 --out runs/first
 
-    Example: steptool train --config agents/demo/configs/demo.yaml --algo steptool --policy.checkpoint runs/sft
-    --out runs/steptool
+    With a file, as `steptool new` writes one: steptool train --config train.yaml --calls 4000 --out runs/second
 
-    Continue a run with its settings: steptool train --resume --out runs/steptool
+    Continue a run with its settings: steptool train --resume --out runs/first
 
     On several GPUs: torchrun --nproc-per-node 4 --no-python steptool train --policy.device cuda ...
     """

@@ -99,10 +99,11 @@ def without_extras(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_help_needs_no_extra(command: str) -> None:
+def test_help_needs_no_extra_and_no_clone(command: str) -> None:
     done = without_extras(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: steptool {command}")
+    assert not re.search(r"\b(agents|benchmarks|steptool_env|toolserver)/\w", done.stdout)
 
 
 @pytest.mark.parametrize(
