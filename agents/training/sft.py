@@ -27,7 +27,7 @@ from agents.training.batch import Batch, collate, mini_batches
 from agents.training.forward import forward
 from agents.training.optimizer import PolicyOptimizer
 from agents.training.sft_config import SFTConfig, SFTRunConfig
-from steptool_env.episodes.prompts import Prompt, make_prompt
+from steptool_env.episodes.prompts import Prompt, make_prompt, stated_budget
 from steptool_env.episodes.records import encode, trajectory_record
 from steptool_env.formats import make_format
 from steptool_env.types import Trajectory
@@ -271,9 +271,7 @@ def _repeated(chunks: Sequence[list[int]], order: Sequence[int]) -> TokenEpisode
 
 def _opening(trajectory: Trajectory) -> Prompt:
     rules = trajectory.metadata
-    return make_prompt(
-        trajectory.task, make_format(str(rules["format"])), str(rules["prompt"]), int(rules["call_budget"])
-    )
+    return make_prompt(trajectory.task, make_format(str(rules["format"])), str(rules["prompt"]), stated_budget(rules))
 
 
 def _texts(trajectories: Sequence[Trajectory]) -> Iterator[str]:

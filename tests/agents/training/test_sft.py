@@ -11,7 +11,9 @@ from agents.errors import ConfigurationError
 from agents.evaluation.evaluate import Evaluation, tasks_of
 from agents.models import checkpoint
 from agents.models.bundle import load_policy
+from agents.models.chat_template import PlainCodec
 from agents.models.config import PolicyConfig
+from agents.models.tokenizer import train_tokenizer
 from agents.rollout.types import TokenEpisode
 from agents.training import sft
 from agents.training.batch import collate
@@ -22,6 +24,7 @@ from agents.training.sft import (
     build_sft_policy,
     copying_episodes,
     distinct,
+    encode_trajectory,
     encode_turns,
     make_demonstrations,
     run_sft,
@@ -30,6 +33,7 @@ from agents.training.sft import (
 )
 from agents.training.sft_config import SFTConfig, SFTRunConfig, read_sft_config
 from tests.agents.bandit import RIGHT, blind_demonstrations, bundle
+from tests.steptool_env.toys import ANSWER, COUNT, play, toy_env
 
 
 @pytest.mark.parametrize(
@@ -81,6 +85,16 @@ def test_demonstrations_end_with_the_stop_token_and_drop_the_last_answer() -> No
     )
     assert episode.ids[-1] == made.codec.stop_id
     assert [made.codec.decode_action(episode.ids[a:b]).strip() for a, b in episode.spans] == ["a", "c"]
+
+
+@pytest.mark.parametrize("observation", ["budget", "toolbench"])
+def test_a_recorded_episode_is_learnt_after_the_prompt_that_was_played(observation: str) -> None:
+    env = toy_env(observation=observation)
+    text, info = env.reset(seed=0)
+    *_, last = play(env, [COUNT, ANSWER])
+    codec = PlainCodec(train_tokenizer([text], 300))
+    episode = encode_trajectory(codec, last.info["trajectory"])
+    assert list(episode.ids[: episode.spans[0][0]]) == codec.encode_prompt(text, info)
 
 
 def test_equal_demonstrations_count_once() -> None:
