@@ -85,7 +85,7 @@ class _HarnessCollector:
             self._close()
         rollout = self.rollout
         rollout.episodes = [episode for order in sorted(self._done) for episode in self._done[order]]
-        if not rollout.episodes and not rollout.dropped:
+        if self._specs and not rollout.episodes and not rollout.dropped:
             reasons = f"; the first error: {self._errors[0]}" if self._errors else ""
             raise HarnessError(
                 f"rollout.harness asked the policy for nothing in any of {len(self._specs)} episodes{reasons}; it must "
