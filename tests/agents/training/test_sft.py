@@ -1,7 +1,9 @@
 """Supervised fine-tuning: only actions are learnt, and learnt they are."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,8 +34,12 @@ from agents.training.sft import (
     train_sft,
 )
 from agents.training.sft_config import SFTConfig, SFTRunConfig, read_sft_config
+from steptool_env.env import ToolEnv
+from steptool_env.errors import DataError
+from steptool_env.trajectories.trajectories import write_trajectories
+from steptool_env.types import Trajectory
 from tests.agents.bandit import RIGHT, blind_demonstrations, bundle
-from tests.steptool_env.toys import ANSWER, COUNT, play, toy_env
+from tests.steptool_env.toys import ANSWER, COUNT, ToySuite, Unreachable, play, toy_config, toy_env
 
 
 @pytest.mark.parametrize(
@@ -95,6 +101,31 @@ def test_a_recorded_episode_is_learnt_after_the_prompt_that_was_played(observati
     codec = PlainCodec(train_tokenizer([text], 300))
     episode = encode_trajectory(codec, last.info["trajectory"])
     assert list(episode.ids[: episode.spans[0][0]]) == codec.encode_prompt(text, info)
+
+
+def toy_episode(**changes: Any) -> Trajectory:
+    env = toy_env(**changes)
+    env.reset(seed=0)
+    trajectory: Trajectory = play(env, [COUNT, ANSWER])[-1].info["trajectory"]
+    return trajectory
+
+
+def test_an_episode_that_was_lost_before_its_first_step_teaches_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = ToolEnv(ToySuite(), toy_config(), Unreachable())
+    env.reset(seed=1)
+    lost = env.step(COUNT)[-1]["trajectory"]
+    write_trajectories(path := tmp_path / "played.jsonl", [lost, toy_episode()])
+    words = ["sft", "--demonstrations", str(path), "--policy.checkpoint", "nano-sft", "--sft.batch-episodes", "1"]
+    main([*words, "--sft.epochs", "1", "--out", str(tmp_path / "out"), "--json"])
+    assert json.loads(capsys.readouterr().out)["demonstrations"] == 1
+
+
+def test_a_recording_without_its_settings_is_refused_with_a_remedy() -> None:
+    bare = replace(toy_episode(), metadata={"format": "react"})
+    with pytest.raises(DataError, match=r"'toy-\d': its metadata has no prompt, call_budget, .* `steptool evaluate`"):
+        encode_trajectory(bundle("none").codec, bare)
 
 
 def test_equal_demonstrations_count_once() -> None:
