@@ -186,7 +186,7 @@ class _HarnessCollector:
                     now[live.slot] = request
             if now:
                 transitions = self._pool.step({slot: request.action for slot, request in now.items()})
-                self.rollout.calls += len(transitions)
+                self.rollout.calls += sum("transport_error" not in transition.info for transition in transitions)
                 for request, transition in zip(now.values(), transitions, strict=True):
                     request.episode.apply(request, transition)
                     request.future.set_result(transition)
