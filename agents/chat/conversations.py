@@ -3,7 +3,7 @@
 from typing import Any
 
 from agents.chat.completions import FunctionNames, offered_tools
-from steptool_env.episodes.prompts import USER, make_prompt, offered_functions
+from steptool_env.episodes.prompts import USER, make_prompt, offered_functions, stated_budget
 from steptool_env.formats import Format, make_format
 from steptool_env.types import Step, Trajectory
 
@@ -45,8 +45,7 @@ def sharegpt_record(trajectory: Trajectory) -> dict[str, Any]:
 def _prompt(trajectory: Trajectory, call_format: Format) -> Any:
     """Return the prompt as the episode had it, in another call format."""
     settings = trajectory.metadata
-    budget = None if settings.get("observation") == "toolbench" else settings.get("call_budget")
-    return make_prompt(trajectory.task, call_format, settings.get("prompt", "toolbench"), budget)
+    return make_prompt(trajectory.task, call_format, settings.get("prompt", "toolbench"), stated_budget(settings))
 
 
 def _openai_messages(step: Step, names: FunctionNames, call_id: str, *, last: bool) -> list[dict[str, Any]]:

@@ -99,6 +99,7 @@ class Command:
                 console.print(f"{self.demonstrations}:{bad.number}: {bad.reason}")
             trajectories = read.trajectories
         kept = solved(trajectories) if self.only_solved else trajectories
+        kept = [trajectory for trajectory in kept if trajectory.steps]  # of a lost episode there may be none
         if not kept:
             source = self.demonstrations or "made"
             raise ConfigurationError(

@@ -85,7 +85,7 @@ class _HarnessCollector:
             self._close()
         rollout = self.rollout
         rollout.episodes = [episode for order in sorted(self._done) for episode in self._done[order]]
-        if not rollout.episodes and not rollout.dropped:
+        if self._specs and not rollout.episodes and not rollout.dropped:
             reasons = f"; the first error: {self._errors[0]}" if self._errors else ""
             raise HarnessError(
                 f"rollout.harness asked the policy for nothing in any of {len(self._specs)} episodes{reasons}; it must "
@@ -186,7 +186,7 @@ class _HarnessCollector:
                     now[live.slot] = request
             if now:
                 transitions = self._pool.step({slot: request.action for slot, request in now.items()})
-                self.rollout.calls += len(transitions)
+                self.rollout.calls += sum("transport_error" not in transition.info for transition in transitions)
                 for request, transition in zip(now.values(), transitions, strict=True):
                     request.episode.apply(request, transition)
                     request.future.set_result(transition)

@@ -53,7 +53,7 @@ class Rollout:
 
     Attributes:
         episodes: Completed episodes.
-        calls: Number of environment steps.
+        calls: Number of environment steps, without those that no tool server took.
         dropped: Number of episodes lost to an unreachable tool server; `episodes` excludes them.
         sample_seconds: Seconds spent in the engine.
         env_seconds: Seconds spent in the environment.
@@ -215,11 +215,11 @@ class Recorder:
 
     def observe(self, slot: int, transition: Transition) -> bool:
         """See `Player.observe`."""
-        self.rollout.calls += 1
         observation, reward, terminated, truncated, info = transition
-        if "transport_error" in info:
+        if "transport_error" in info:  # no step: a server that is away uses up no calls of the run
             self.rollout.dropped += 1
             return self._free(slot)
+        self.rollout.calls += 1
         self._builders[slot].reward(float(reward), info)
         if terminated:
             return self._end(slot, "terminated", info)

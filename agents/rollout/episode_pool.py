@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.utils import seeding
-from gymnasium.wrappers import OrderEnforcing
+from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
 import steptool_env  # noqa: F401  registers the environments
 from agents.errors import ConfigurationError
@@ -140,11 +140,23 @@ class SeparatePool:
         if target not in self._begun:  # wrappers take no step before a reset
             self.reset(target, 0)
         to.restore(of.snapshot())
+        for limit, other in zip(*(_time_limits(self._envs[slot]) for slot in (source, target)), strict=True):
+            other._elapsed_steps = limit._elapsed_steps
 
     def close(self) -> None:
         """See `EpisodePool.close`."""
         for env in self._envs:
             env.close()
+
+
+def _time_limits(env: TextEnv) -> list[Any]:
+    """Return the wrappers that count the steps of an episode, as `max_episode_steps` of a registration adds one."""
+    found: list[Any] = []
+    each: Any = env
+    while isinstance(each, gym.Wrapper):
+        found += [each] if isinstance(each, TimeLimit) else []
+        each = each.env
+    return found
 
 
 def _abort(episode: Episode, reason: str) -> Transition:

@@ -28,10 +28,11 @@ def pair_attempts(
 ) -> list[Pair]:
     """Pair solved and failed episodes of the same task, at most `per_task` pairs, task by task.
 
-    Attempts without an outcome are skipped. See `pair_episodes`.
+    Attempts without an outcome, and those of which a judge is unsure (`is_solved` between 0 and 1), are skipped. Tasks
+    of equal ids are different ones if their suites are. See `pair_episodes`.
     """
     judged = ((t, t.metadata.get("outcome", {}).get("is_solved")) for t in trajectories)
-    attempts = ((t.task.id, outcome == 1, encode(t)) for t, outcome in judged if outcome is not None)
+    attempts = ((f"{t.task.suite}/{t.task.id}", outcome == 1, encode(t)) for t, outcome in judged if outcome in (0, 1))
     return pair_episodes(attempts, per_task, seed)
 
 

@@ -27,8 +27,9 @@ from agents.training.batch import Batch, collate, mini_batches
 from agents.training.forward import forward
 from agents.training.optimizer import PolicyOptimizer
 from agents.training.sft_config import SFTConfig, SFTRunConfig
-from steptool_env.episodes.prompts import Prompt, make_prompt
+from steptool_env.episodes.prompts import Prompt, make_prompt, stated_budget
 from steptool_env.episodes.records import encode, trajectory_record
+from steptool_env.errors import DataError
 from steptool_env.formats import make_format
 from steptool_env.types import Trajectory
 
@@ -206,7 +207,7 @@ def from_scratch(config: PolicyConfig) -> bool:
 
 
 def encode_trajectory(codec: Codec, trajectory: Trajectory) -> TokenEpisode:
-    """Encode a recorded episode as tokens. Raises `KeyError` if its metadata lacks the settings of the episode."""
+    """Encode a recorded episode as tokens. Raises `DataError` if its metadata lacks the settings of the episode."""
     prompt = _opening(trajectory)
     info = {"messages": prompt.messages, "functions": prompt.functions, "format": trajectory.metadata["format"]}
     turns = ((step.action.text, step.observation) for step in trajectory.steps)
@@ -271,9 +272,12 @@ def _repeated(chunks: Sequence[list[int]], order: Sequence[int]) -> TokenEpisode
 
 def _opening(trajectory: Trajectory) -> Prompt:
     rules = trajectory.metadata
-    return make_prompt(
-        trajectory.task, make_format(str(rules["format"])), str(rules["prompt"]), int(rules["call_budget"])
-    )
+    if missing := [name for name in ("format", "prompt", "call_budget") if name not in rules]:
+        raise DataError(
+            f"episode of task {trajectory.task.id!r}: its metadata has no {', '.join(missing)}, so its prompt is not "
+            "known; take episodes that `steptool evaluate` played"
+        )
+    return make_prompt(trajectory.task, make_format(str(rules["format"])), str(rules["prompt"]), stated_budget(rules))
 
 
 def _texts(trajectories: Sequence[Trajectory]) -> Iterator[str]:

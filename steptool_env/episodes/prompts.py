@@ -108,6 +108,15 @@ def make_prompt(task: Task, call_format: Format, style: str, call_budget: int | 
     return Prompt(text, [{"role": "system", "content": system}, {"role": "user", "content": user}], functions)
 
 
+def stated_budget(settings: Mapping[str, Any]) -> int | None:
+    """Return the number of calls that the prompt of a recorded episode states; `None` where it states none.
+
+    `settings` is the metadata of its trajectory. In the style `toolbench` of observations no prompt states a number.
+    """
+    budget: int | None = settings.get("call_budget")
+    return None if settings.get("observation") == "toolbench" else budget
+
+
 def offered_functions(task: Task, turn: int = 0) -> list[dict[str, Any]]:
     """Return the functions that are offered in a turn (0-based) in OpenAI's schema, `Finish` last."""
     added = [spec for each in task.turns[:turn] for spec in each.tools]

@@ -42,7 +42,7 @@ from inspect_ai.model import (
 from inspect_ai.scorer import SampleScore, Score, mean, stderr
 from inspect_ai.tool import ToolCall, ToolCallError, ToolInfo, ToolParams
 
-from steptool_env.episodes.prompts import make_prompt
+from steptool_env.episodes.prompts import make_prompt, stated_budget
 from steptool_env.episodes.records import read_trajectory, trajectory_record
 from steptool_env.formats import make_format
 from steptool_env.metrics import result_of
@@ -146,10 +146,8 @@ class _SampleWriter:
         self._episode, self._epoch, self._facts = episode, epoch, facts
         self._id = _digest(facts.name, episode.task.suite, episode.task.id, str(epoch))
         rules = episode.metadata
-        budget = None if rules.get("observation") == "toolbench" else rules.get("call_budget")
-        prompt = make_prompt(
-            episode.task, make_format(rules.get("format", "openai")), rules.get("prompt", "toolbench"), budget
-        )
+        call_format = make_format(rules.get("format", "openai"))
+        prompt = make_prompt(episode.task, call_format, rules.get("prompt", "toolbench"), stated_budget(rules))
         system, user = (message["content"] for message in prompt.messages)
         self._messages: list[ChatMessage] = [
             ChatMessageSystem(id=self._name("system"), content=system),

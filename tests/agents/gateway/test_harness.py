@@ -228,6 +228,10 @@ def test_a_chat_that_waits_when_its_episode_ends_is_refused() -> None:
         assert harnesses.statuses.get(timeout=30) == 410
 
 
+def test_a_process_without_a_share_of_the_groups_plays_nothing() -> None:
+    assert played("hanging", bandits(1), bundle("none"), []).episodes == []
+
+
 def test_harnesses_that_hang_end_the_run_in_the_end() -> None:
     with pytest.raises(HarnessError, match=r"5 episodes of a rollout took longer than rollout.harness_seconds=0.2"):
         played("hanging", bandits(1), bundle("none"), SPECS, seconds=0.2)

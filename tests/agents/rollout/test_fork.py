@@ -1,8 +1,11 @@
 """Forks of episodes: the copy goes on as the original would, and the original never notices."""
 
 from collections.abc import Callable
+from typing import Any
 
+import gymnasium as gym
 import pytest
+from gymnasium.wrappers import TimeLimit
 
 from agents.errors import ConfigurationError
 from agents.models.policy import Policy
@@ -78,6 +81,35 @@ def test_a_fork_of_a_pools_episode_continues_as_its_parent_does(make: Callable[[
     assert forked == parent
     pool.step({2: "a third"})
     assert pool.truncate(0)["trajectory"] != pool.truncate(2)["trajectory"]
+
+
+class Endless(gym.Env[str, str]):
+    """Episodes of equal steps that only a time limit ends."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        return "go on", {}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        return "go on", 0.0, False, False, {}
+
+    def snapshot(self) -> None:
+        """The state is empty."""
+
+    def restore(self, snapshot: None) -> None:
+        """The state is empty."""
+
+
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_fork_has_the_steps_that_the_time_limit_leaves_its_parent(before: int) -> None:
+    pool = SeparatePool([TimeLimit(Endless(), 3) for _ in range(2)])
+    for slot, steps in ((1, before), (0, 1)):
+        pool.reset(slot, 0)
+        for _ in range(steps):
+            pool.step({slot: "a step"})
+    pool.fork(0, 1)
+    ends = [[transition.truncated for transition in pool.step({0: "a step", 1: "a step"})] for _ in range(2)]
+    assert ends == [[False, False], [True, True]]
 
 
 def test_an_environment_without_snapshots_cannot_be_forked() -> None:

@@ -76,7 +76,7 @@ class Caller(RolloutEngine):
         return {slot: Sampled(ids, [-5.5] * len(ids), stopped=True) for slot, ids in coded.items()}
 
 
-def training(url: str, out: Path) -> tuple[OnlineTrainer, Caller]:
+def training(url: str, out: Path, **settings: int) -> tuple[OnlineTrainer, Caller]:
     """Two groups of three episodes of two steps each, in three slots."""
     codec = ByteCodec()
     engine = Caller(codec)
@@ -85,6 +85,7 @@ def training(url: str, out: Path) -> tuple[OnlineTrainer, Caller]:
             "algo": "grpo",
             "episodes": 6,
             "out": str(out),
+            **settings,
             "algorithm": {"group_size": 3},
             "env": {"num_envs": 3, "args": {"split": "train", "level": "lite", "call_budget": 2, "server_url": url}},
         }
@@ -188,6 +189,14 @@ def test_a_server_that_stays_away_ends_the_run_with_a_checkpoint(tmp_path: Path,
     with pytest.raises(TrainingError, match=r"wrote .*checkpoint-1: start the server and continue with --resume"):
         run.run()
     assert (tmp_path / "checkpoint-1" / "trainer_state.json").exists()
+    run._collector.pool.close()
+
+
+def test_a_run_is_not_over_by_steps_that_no_server_took(tmp_path: Path, impatient: None) -> None:
+    run, _ = training("http://127.0.0.1:9", tmp_path, calls=6)
+    run._backoff = ServerBackoff(sleep=lambda _: None)
+    assert run.iterate()["rollout/dropped"] == 6
+    assert (run.counters.calls, run.over) == (0, False)
     run._collector.pool.close()
 
 

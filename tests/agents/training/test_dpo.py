@@ -1,6 +1,7 @@
 """ETO: exactly DPO's gradient, and a policy that learns from comparisons."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -117,6 +118,20 @@ def test_pairs_follow_from_the_seed_and_equal_attempts_count_as_one() -> None:
     chosen = [[(g.ids, b.ids) for g, b in pair_attempts(tried, encode, 3, seed)] for seed in (1, 1, 2)]
     assert chosen[0] == chosen[1] != chosen[2]
     assert len(pair_attempts([*attempts(a=(1, 1))] * 3, encode)) == 1
+
+
+def test_attempts_at_tasks_of_two_suites_are_no_pair() -> None:
+    tried = attempts(a=(1, 1))
+    apart = [replace(tried[0], task=replace(tried[0].task, suite="others")), tried[1]]
+    assert (len(pair_attempts(tried, encode)), pair_attempts(apart, encode)) == (1, [])
+
+
+def test_an_attempt_of_which_the_judge_is_unsure_is_no_failed_one() -> None:
+    solved, failed = attempts(a=(1, 1))
+    unsure = replace(failed, metadata={**failed.metadata, "outcome": {"is_solved": 0.5}, "number": 7})
+    ((_, rejected),) = pair_attempts([solved, unsure, failed], encode)
+    assert rejected == encode(failed)
+    assert pair_attempts([solved, unsure], encode) == []
 
 
 def test_no_pairs_is_an_error() -> None:

@@ -1,7 +1,9 @@
 """Supervised fine-tuning: only actions are learnt, and learnt they are."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from agents.errors import ConfigurationError
 from agents.evaluation.evaluate import Evaluation, tasks_of
 from agents.models import checkpoint
 from agents.models.bundle import load_policy
+from agents.models.chat_template import PlainCodec
 from agents.models.config import PolicyConfig
+from agents.models.tokenizer import train_tokenizer
 from agents.rollout.types import TokenEpisode
 from agents.training import sft
 from agents.training.batch import collate
@@ -22,6 +26,7 @@ from agents.training.sft import (
     build_sft_policy,
     copying_episodes,
     distinct,
+    encode_trajectory,
     encode_turns,
     make_demonstrations,
     run_sft,
@@ -29,7 +34,12 @@ from agents.training.sft import (
     train_sft,
 )
 from agents.training.sft_config import SFTConfig, SFTRunConfig, read_sft_config
+from steptool_env.env import ToolEnv
+from steptool_env.errors import DataError
+from steptool_env.trajectories.trajectories import write_trajectories
+from steptool_env.types import Trajectory
 from tests.agents.bandit import RIGHT, blind_demonstrations, bundle
+from tests.steptool_env.toys import ANSWER, COUNT, ToySuite, Unreachable, play, toy_config, toy_env
 
 
 @pytest.mark.parametrize(
@@ -81,6 +91,41 @@ def test_demonstrations_end_with_the_stop_token_and_drop_the_last_answer() -> No
     )
     assert episode.ids[-1] == made.codec.stop_id
     assert [made.codec.decode_action(episode.ids[a:b]).strip() for a, b in episode.spans] == ["a", "c"]
+
+
+@pytest.mark.parametrize("observation", ["budget", "toolbench"])
+def test_a_recorded_episode_is_learnt_after_the_prompt_that_was_played(observation: str) -> None:
+    env = toy_env(observation=observation)
+    text, info = env.reset(seed=0)
+    *_, last = play(env, [COUNT, ANSWER])
+    codec = PlainCodec(train_tokenizer([text], 300))
+    episode = encode_trajectory(codec, last.info["trajectory"])
+    assert list(episode.ids[: episode.spans[0][0]]) == codec.encode_prompt(text, info)
+
+
+def toy_episode(**changes: Any) -> Trajectory:
+    env = toy_env(**changes)
+    env.reset(seed=0)
+    trajectory: Trajectory = play(env, [COUNT, ANSWER])[-1].info["trajectory"]
+    return trajectory
+
+
+def test_an_episode_that_was_lost_before_its_first_step_teaches_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = ToolEnv(ToySuite(), toy_config(), Unreachable())
+    env.reset(seed=1)
+    lost = env.step(COUNT)[-1]["trajectory"]
+    write_trajectories(path := tmp_path / "played.jsonl", [lost, toy_episode()])
+    words = ["sft", "--demonstrations", str(path), "--policy.checkpoint", "nano-sft", "--sft.batch-episodes", "1"]
+    main([*words, "--sft.epochs", "1", "--out", str(tmp_path / "out"), "--json"])
+    assert json.loads(capsys.readouterr().out)["demonstrations"] == 1
+
+
+def test_a_recording_without_its_settings_is_refused_with_a_remedy() -> None:
+    bare = replace(toy_episode(), metadata={"format": "react"})
+    with pytest.raises(DataError, match=r"'toy-\d': its metadata has no prompt, call_budget, .* `steptool evaluate`"):
+        encode_trajectory(bundle("none").codec, bare)
 
 
 def test_equal_demonstrations_count_once() -> None:
