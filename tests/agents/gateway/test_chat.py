@@ -21,7 +21,13 @@ from tests.agents.gateway.serving import chat_bundle, served, serving
 FIND = {"type": "function", "function": {"name": "find_city", "parameters": {"type": "object", "properties": {}}}}
 FUNCTIONS = [{**FIND["function"], "description": ""}]  # type: ignore[dict-item]
 HELLO = {"role": "user", "content": "You can call functions."}
-IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}
+
+
+def part(content: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "user", "content": [content]}
+
+
+IMAGE = part({"type": "image_url", "image_url": {"url": "data:"}})
 
 
 @pytest.fixture(scope="module")
@@ -306,6 +312,10 @@ def test_requests_at_once_are_those_one_by_one(url: str) -> None:
         ({"messages": [{"role": "robot", "content": ""}]}, "robot", "messages.0.role"),
         ({"messages": [HELLO, {"role": "assistant", "content": "So"}]}, "the last one is the assistant's", None),
         ({"messages": [IMAGE]}, "'image_url' is not supported; send text", "messages.0.content"),
+        ({"messages": [part({"type": "{error.__class__}"})]}, "type '{error.__class__}' is not supported", "messages.0.content"),
+        ({"messages": [part({"type": "{"})]}, "type '{' is not supported", "messages.0.content"),
+        ({"messages": [part({"type": "text"})]}, "has text=None; send a text there", "messages.0.content"),
+        ({"messages": [part({"type": "text", "text": {}})]}, "has text={}; send a text there", "messages.0.content"),
         ({"messages": [{"role": "user", "content": "long " * 600}]}, "leaves no room", "messages"),
         ({"model": "gpt-5"}, "model='gpt-5' is not served; there is chat", "model"),
         ({"stream_options": {"include_usage": True}}, "only with stream=true", None),
