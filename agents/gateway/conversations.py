@@ -156,9 +156,9 @@ class Conversations:
         action = self.format.parse(text) if functions else None
         if action is None or action.error:
             return Message(role="assistant", content=text)
-        function = {"name": action.name, "arguments": action.arguments or "{}"}
+        function = {"name": _sendable(action.name), "arguments": _sendable(action.arguments or "{}")}
         call = {"id": call_id, "type": "function", "function": function}
-        return Message.model_validate({"role": "assistant", "content": action.thought, "tool_calls": [call]})
+        return Message.model_validate({"role": "assistant", "content": _sendable(action.thought), "tool_calls": [call]})
 
     def _encode(self, messages: Sequence[Message], functions: Sequence[FunctionSchema]) -> list[int]:
         plain = [self._plain(message) for message in messages]
@@ -186,6 +186,11 @@ class Conversations:
             for number, (name, text) in enumerate(calls)
         ]
         return {"role": message.role, "content": "\n".join(texts) if texts else message.content}
+
+
+def _sendable(text: str) -> str:
+    """Return a text with each lone surrogate as an escape of JSON, which is how the model wrote it: UTF-8 has none."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _agrees(shown: Message, message: Message) -> bool:

@@ -41,7 +41,9 @@ def _text(content: Any) -> Any:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind not in ("text", "refusal"):
             raise ValueError(f"a part of type {kind!r} is not supported; send text")
-        texts.append(str(part[kind]))
+        if not isinstance(text := part.get(kind), str):
+            raise ValueError(f"a part of type {kind!r} has {kind}={text!r:.80}; send a text there")
+        texts.append(text)
     return "".join(texts)
 
 

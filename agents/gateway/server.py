@@ -83,18 +83,16 @@ def model_entry(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "steptool"}
 
 
-_REMEDIES = {
-    "extra_forbidden": "this field is not supported; leave it out",
-    "literal_error": "this value is not supported; leave the field out, or send {expected}",
-}
-
-
 def _explained(where: str, entry: Any) -> str:
     if entry["type"] == "json_invalid":
         return f"the body is not JSON: {entry['ctx']['error']} at character {entry['loc'][-1]}; send a JSON object"
     if entry["type"] == "missing":
         return f"{where}: this field is required"
-    remedy = _REMEDIES.get(entry["type"], entry["msg"]).format(**entry.get("ctx") or {"expected": ""})
+    remedy = entry["msg"]
+    if entry["type"] == "extra_forbidden":
+        remedy = "this field is not supported; leave it out"
+    elif entry["type"] == "literal_error":
+        remedy = f"this value is not supported; leave the field out, or send {entry['ctx']['expected']}"
     return f"{where}={entry['input']!r:.80}: {remedy}" if where else remedy
 
 

@@ -21,7 +21,13 @@ from tests.agents.gateway.serving import chat_bundle, served, serving
 FIND = {"type": "function", "function": {"name": "find_city", "parameters": {"type": "object", "properties": {}}}}
 FUNCTIONS = [{**FIND["function"], "description": ""}]  # type: ignore[dict-item]
 HELLO = {"role": "user", "content": "You can call functions."}
-IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}
+
+
+def part(content: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "user", "content": [content]}
+
+
+IMAGE = part({"type": "image_url", "image_url": {"url": "data:"}})
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +239,16 @@ def test_a_call_is_a_tool_call_and_its_result_extends_the_tokens() -> None:
     assert prompt.ids == [*turn.prompt, *turn.sampled.ids, *between]
 
 
+@pytest.mark.parametrize("text", [CALL.replace("Oslo", r"O\ud83d"), CALL.replace("city", r"\udc00")])
+def test_a_call_with_half_a_character_can_be_sent_and_sent_back(text: str) -> None:
+    conversations, turn, chat = recorded(text)
+    (call,) = turn.message.tool_calls
+    assert turn.message.model_dump_json()  # raises for what UTF-8 cannot hold
+    assert json.loads(call.function.arguments) == make_format("hermes").parse(text).parsed
+    result = Message(role="tool", content="Norway", tool_call_id=call.id)
+    assert conversations.prompt([*chat, result], FUNCTIONS).parent is turn
+
+
 @pytest.mark.parametrize("wrong", ["no call", "<tool_call>\n{broken", f"{CALL}\n{CALL}"])
 def test_what_is_no_single_call_is_text(wrong: str) -> None:
     _, turn, _ = recorded(wrong)
@@ -306,6 +322,10 @@ def test_requests_at_once_are_those_one_by_one(url: str) -> None:
         ({"messages": [{"role": "robot", "content": ""}]}, "robot", "messages.0.role"),
         ({"messages": [HELLO, {"role": "assistant", "content": "So"}]}, "the last one is the assistant's", None),
         ({"messages": [IMAGE]}, "'image_url' is not supported; send text", "messages.0.content"),
+        ({"messages": [part({"type": "{error.__class__}"})]}, "'{error.__class__}' is not", "messages.0.content"),
+        ({"messages": [part({"type": "{"})]}, "type '{' is not supported", "messages.0.content"),
+        ({"messages": [part({"type": "text"})]}, "has text=None; send a text there", "messages.0.content"),
+        ({"messages": [part({"type": "text", "text": {}})]}, "has text={}; send a text there", "messages.0.content"),
         ({"messages": [{"role": "user", "content": "long " * 600}]}, "leaves no room", "messages"),
         ({"model": "gpt-5"}, "model='gpt-5' is not served; there is chat", "model"),
         ({"stream_options": {"include_usage": True}}, "only with stream=true", None),
