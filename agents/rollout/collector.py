@@ -24,7 +24,7 @@ from steptool_env.episodes.episode import Transition
 from steptool_env.types import FINISHED
 from toolserver.catalog.api_schema import StatusCode
 
-_LOST_ROLLOUTS = 8  # consecutive rollouts without an episode after which a run ends
+_LOST_ROLLOUTS = 8  # consecutive rollouts without an episode that a run outlasts
 _LONGEST_WAIT = 60.0  # seconds
 INVALID = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
 """Status codes of steps without a valid call of an offered function."""
