@@ -20,6 +20,7 @@ from steptool_env.episodes.episode import Transition
 from steptool_env.errors import ToolTransportError
 from steptool_env.formats import make_format
 from steptool_env.types import FINISH, FINISHED, GIVE_ANSWER
+from toolserver.calls.json_parsing import parse
 
 OVER = "The episode is over."
 """Answer to calls and chats after the end of an episode."""
@@ -286,7 +287,7 @@ def _json(arguments: Any) -> Any:
     if not isinstance(arguments, str):
         return arguments
     try:
-        return json.loads(arguments)
+        return parse(arguments)
     except ValueError:
         return arguments
 

@@ -30,7 +30,7 @@ from agents.errors import CheckpointError
 from agents.models import hub, weights
 from agents.models.folders import first_named, new_folder, other_files, remove
 from agents.models.policy import Policy
-from agents.models.weights import full_tensor, shard_like
+from agents.models.weights import full_tensor, replace_weights, shard_like
 from agents.options import without_keys
 
 _STATE, _OPTIMIZER, _VALUE_HEAD = "trainer_state.json", "optimizer.safetensors", "value_head.safetensors"
@@ -235,16 +235,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 def load_weights(folder: Path, policy: Policy) -> None:
     """Read the weights of a checkpoint. Raises `CheckpointError` if it is incomplete, damaged or of another model."""
-    found, own = load_language_model(folder, policy.dtype).state_dict(), policy.language_model.state_dict()
-    wrong = [name for name in own if name not in found or found[name].shape != own[name].shape]
-    if wrong:
-        name = wrong[0]
-        shape = list(found[name].shape) if name in found else "nothing"
-        raise CheckpointError(
-            f"{folder} is of another model: {name} should be {list(own[name].shape)}, the checkpoint has {shape} "
-            f"({len(wrong)} of {len(own)} tensors differ)"
-        )
-    policy.language_model.load_state_dict(found)
+    replace_weights(folder, policy.language_model, load_language_model(folder, policy.dtype).state_dict())
     load_value_head(folder, policy)
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -86,11 +86,29 @@ def merged(model: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def read_merged(folder: Path, policy: Policy) -> None:
-    """Replace the weights by those of `write_merged`. Raises `CheckpointError` for no model or one of another shape."""
-    try:
-        policy.language_model.load_state_dict(load_model(folder, policy.dtype).state_dict())
-    except RuntimeError as error:
-        raise CheckpointError(f"{folder} is of another model: {error}") from error
+    """Replace the weights by those of `write_merged`. Raises as `load_model` and `replace_weights`."""
+    replace_weights(folder, policy.language_model, load_model(folder, policy.dtype).state_dict())
+
+
+def replace_weights(folder: Path, model: nn.Module, found: Mapping[str, Tensor]) -> None:
+    """Replace the weights of a model by those that were found in `folder`.
+
+    Raises:
+        CheckpointError: They are those of another model; the weights are unchanged.
+    """
+    own = model.state_dict()  # `load_state_dict` raises after it has copied the weights that fit
+    shapes = {
+        name: [list(each[name].shape) if name in each else "nothing" for each in (own, found)]
+        for name in {**own, **found}
+    }
+    wrong = [name for name, (wanted, present) in shapes.items() if wanted != present]
+    if wrong:
+        wanted, present = shapes[wrong[0]]
+        raise CheckpointError(
+            f"{folder} is of another model: {wrong[0]} should be {wanted}, the checkpoint has {present} "
+            f"({len(wrong)} of {len(shapes)} tensors differ)"
+        )
+    model.load_state_dict(found)
 
 
 def full_tensor(tensor: Tensor) -> Tensor:

@@ -43,7 +43,10 @@ class Reply(NamedTuple):
 
 
 class Transport(Protocol):
-    """Sends requests to one server over connections that are kept. Safe to use from several threads."""
+    """Sends requests to one server over connections that are kept.
+
+    Safe to use from several threads, and after a fork.
+    """
 
     def send(self, path: str, content: bytes | None = None) -> Reply:
         """Post `content` as JSON to `path`, or get `path` without content.
@@ -91,10 +94,13 @@ class HttpxTransport:
         self._url = url
         self._headers = {"content-type": "application/json", "accept-encoding": "identity", **headers}
         self._timeout = timeout
-        self._client = self._connect()
+        self._client, self._process = self._connect(), os.getpid()
 
     def send(self, path: str, content: bytes | None = None) -> Reply:
         """See `Transport.send`."""
+        if self._process != os.getpid():  # forked: the parent process uses these connections
+            self._client.close()
+            self._client, self._process = self._connect(), os.getpid()
         client, method = self._client, "GET" if content is None else "POST"
         timer = threading.Timer(self._timeout, self._give_up, [client])
         timer.start()

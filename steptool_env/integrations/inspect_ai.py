@@ -47,6 +47,7 @@ from steptool_env.episodes.records import read_trajectory, trajectory_record
 from steptool_env.formats import make_format
 from steptool_env.metrics import result_of
 from steptool_env.types import Step, Trajectory
+from toolserver.calls.json_parsing import parse
 from toolserver.catalog.api_schema import StatusCode
 
 SOLVED, RETURN, STEP_REWARDS = "solved", "return", "step_rewards"
@@ -307,7 +308,7 @@ def _tool(function: Mapping[str, Any]) -> ToolInfo:
 def _arguments(step: Step) -> tuple[dict[str, Any], str | None]:
     """Return the arguments of a call, and the error of a text that is not a JSON object."""
     try:
-        value = json.loads(step.action.arguments or "{}")
+        value = parse(step.action.arguments or "{}")
     except ValueError as error:
         return {}, f"{error}: {step.action.arguments}"
     if not isinstance(value, dict):

@@ -272,6 +272,8 @@ class TestLlm:
             ('{"error": "no such city", "response": ""}', ("no such city", "")),
             ('{"error": null, "response": 0}', ("", 0)),
             ('{"error": "", "response": "a "quoted" word"}', ("", 'a "quoted" word')),
+            ('{"error": "", "response": 12345678901234567890123}', ("", 12345678901234567890123)),
+            ('{"error": "", "response": "half \\ud83d"}', ("", "half \ud83d")),
             ('{"error": "", "response": null}', None),
             ("", None),
             pytest.param('{"error": "", "response": "again"}\n' * 10_000 + '{"error', None, id="repeated and cut"),

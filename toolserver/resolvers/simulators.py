@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-import orjson
-
-from toolserver.calls.json_parsing import check_nesting
+from toolserver.calls.json_parsing import parse
 from toolserver.calls.naming import standardize
 from toolserver.catalog.api_schema import ApiSpec, Parameter
 from toolserver.resolvers.prompts import MIRRORAPI_SYSTEM, SIMULATOR_SYSTEM
@@ -66,8 +64,7 @@ def read_answer(text: str) -> tuple[str, Any] | None:
         text = text.removeprefix(_FENCE).removeprefix("json")
     text = text.removesuffix(_FENCE).strip()
     try:
-        check_nesting(text)
-        answer = orjson.loads(text)
+        answer = parse(text)
     except ValueError:
         loose = _read_loosely(text)
         return loose if loose and any(loose) else None

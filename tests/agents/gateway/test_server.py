@@ -314,6 +314,21 @@ def test_after_the_last_step_a_chat_gets_a_notice_and_is_no_turn() -> None:
     assert found.step("So.") is None
 
 
+def test_a_call_whose_arguments_nest_too_deep_is_a_step() -> None:
+    steps: list[StepRequest] = []
+
+    def post(event: Event) -> None:
+        if isinstance(event, StepRequest):
+            steps.append(event)
+            event.future.set_result(None)
+
+    found = episode(post)
+    prompt, _ = begin(found)
+    found.record(prompt, SAID, "Action: f\nAction Input: {}", 0)
+    found.call("f", 100_000 * "[")
+    assert [(step.action, step.turn) for step in steps] == [(f"Action: f\nAction Input: {100_000 * '['}", 0)]
+
+
 class _Slow:
     """Codec that waits for an event before it encodes a chat."""
 

@@ -114,6 +114,15 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
         checkpoint.load_weights(tmp_path / "c", other)
 
 
+def test_a_checkpoint_of_a_deeper_model_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    made, deeper = bundle("none"), Policy(llama(1, num_hidden_layers=3), "none")
+    before = [weight.detach().clone() for weight in made.policy.parameters()]
+    checkpoint.save(tmp_path / "c", deeper, made.tokenizer)
+    with pytest.raises(CheckpointError, match="should be nothing, the checkpoint has"):
+        checkpoint.load_weights(tmp_path / "c", made.policy)
+    assert all(torch.equal(a, b) for a, b in zip(before, made.policy.parameters(), strict=True))
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "value_head.safetensors"])
 def test_damage_is_noticed(tmp_path: Path, name: str) -> None:
     made = bundle("shared")

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import torch
 
+from agents.errors import CheckpointError
 from agents.gateway.decoder import Decoder
 from agents.gateway.models import ServedModel
 from agents.gateway.protocol import CompletionRequest
@@ -265,6 +266,15 @@ def test_weights_are_the_same_after_writing_and_reading(tmp_path: Path, dtype: t
     write_merged(tmp_path / "model", policy, word_tokenizer())
     read_merged(tmp_path / "model", other)
     assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("change", [{"num_hidden_layers": 1}, {"num_hidden_layers": 3}, {"intermediate_size": 40}])
+def test_weights_of_another_model_are_refused_and_change_nothing(tmp_path: Path, change: dict[str, int]) -> None:
+    policy, untouched = Policy(llama(), "none"), Policy(llama(), "none")
+    write_merged(tmp_path / "model", Policy(llama(1, **change), "none"), word_tokenizer())
+    with pytest.raises(CheckpointError, match="is of another model"):
+        read_merged(tmp_path / "model", policy)
+    assert equal(policy, untouched)
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")

@@ -111,9 +111,10 @@ def test_each_suite_of_a_run_is_a_log(tmp_path: Path) -> None:
         check_sample(sample, by_task[key])
 
 
-def test_bad_model_output_and_repeated_tasks_are_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("depth", [1, 100_000])
+def test_bad_model_output_and_repeated_tasks_are_kept(tmp_path: Path, depth: int) -> None:
     broken = called(HOSTILE, HOSTILE)
-    broken.action.arguments, broken.action.text = '{"a": ', HOSTILE
+    broken.action.arguments, broken.action.text = '{"a": ' * depth, HOSTILE
     episode = trajectory(malformed(HOSTILE), broken, answered(HOSTILE), of=task(HOSTILE), is_solved=0.0)
     again = replace(episode, metadata={**episode.metadata, "advantages": [0.5, -1.5, 2.0]})
     write_trajectories(tmp_path / "episodes.jsonl", [episode, again])
