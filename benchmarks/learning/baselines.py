@@ -7,6 +7,7 @@ al. 2024). `sft`: fine-tuning on more demonstrations of the kind that made the s
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,12 @@ class BaselineTrainer:
         return demonstrate(evaluation, stage.noise, seed)
 
     def _specs(self, iteration: int) -> Iterator[EpisodeSpec]:
-        size = self._config.algorithm.group_size
-        for group in range(self._config.episodes // size):
+        """Yield the episodes of an iteration; the last has as many groups as the remaining calls last for."""
+        size, done = self._config.algorithm.group_size, self.counters
+        groups = self._config.episodes // size
+        if done.calls:
+            groups = min(groups, ceil((self._config.calls - done.calls) * done.episodes / (done.calls * size)))
+        for group in range(groups):
             yield from (EpisodeSpec(derive(self._config.seed, "task", iteration, group), group) for _ in range(size))
 
     def _learn(self, episodes: list[TokenEpisode]) -> list[Any]:

@@ -95,6 +95,22 @@ def test_a_baseline_that_is_broken_off_goes_on_to_the_same_numbers(
     assert checkpoint.load_config(tmp_path / "whole" / POLICY)["arm"] == arm
 
 
+@pytest.mark.parametrize("arm", ["rft", "eto"])
+def test_a_baseline_with_long_iterations_ends_when_its_calls_are_used_up(
+    arm: str, start: Path, shared: Path, tmp_path: Path
+) -> None:
+    config = arm_config(arm, 0, shared, start, 34, tmp_path, {"episodes": 16})
+    group = config.algorithm.group_size * config.env.args["call_budget"]
+    assert group < 32
+    panel = Panel("depth-1", {"split": "depth-1"}, 2)
+    plan = Plan(arm, 0, 1, "", config, (panel,), (panel,), {})
+    plan.write()
+    play(plan.folder, lambda calls, passed: None)
+    result = read_result(plan.folder)
+    assert result is not None
+    assert 34 <= result["curve"][-1]["calls"] < 34 + group
+
+
 def test_runs_of_other_settings_are_not_mixed(start: Path, shared: Path, tmp_path: Path) -> None:
     for plan in planned(options(start, shared, tmp_path), origin()):
         plan.write()
