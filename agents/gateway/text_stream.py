@@ -40,7 +40,12 @@ class TextStream:
             self.stopped = True
             return ""
         longest = max(
-            (length for stop in self._stops for length in range(1, len(stop)) if text.endswith(stop[:length])),
+            (
+                length
+                for stop in self._stops
+                for length in range(1, min(len(stop), len(text) + 1))
+                if text.endswith(stop[:length])
+            ),
             default=0,
         )
         self._held = text[len(text) - longest :]

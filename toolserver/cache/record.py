@@ -120,7 +120,7 @@ def decode_entry(key: bytes, value: bytes) -> CacheEntry:
         DamagedEntryError: The value is cut or changed, or belongs to another key.
         CacheError: The value is of another version.
     """
-    if value[_DIGEST] != _digest(key, value[: _DIGEST.start], value[_DIGEST.stop :]):
+    if len(value) < _HEADER.size or value[_DIGEST] != _digest(key, value[: _DIGEST.start], value[_DIGEST.stop :]):
         raise DamagedEntryError(f"the entry {key.hex()} does not match its hash; see `toolserver verify`")
     version, outcome, provenance, _, length = _HEADER.unpack_from(value)
     if version != _VERSION:

@@ -126,3 +126,20 @@ def test_a_token_is_decoded_a_bounded_number_of_times(noise: str) -> None:
     sent = "".join(stream.push([token]) for token in ids)
     assert codec.decoded <= 16 * len(ids)
     assert len(sent) >= len(codec.decode_action(ids)) - 24
+
+
+def test_the_work_for_a_token_does_not_grow_with_the_length_of_a_stop_text() -> None:
+    cut_at: list[object] = []
+
+    class Long(str):
+        __slots__ = ()
+
+        def __getitem__(self, place: Any) -> str:
+            cut_at.append(place)
+            return super().__getitem__(place)
+
+    codec = chat_bundle().codec
+    text = "You can call functions."
+    stream = TextStream(codec, [Long("x" * 10_000)])
+    assert "".join(stream.push([token]) for token in codec.encode_action(text)[:-1]) == text
+    assert len(cut_at) <= len(text)

@@ -156,6 +156,19 @@ def test_a_forged_entry_with_the_right_hash_is_an_error(
         assert "no readable description" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rest", [b"", b"\0\0\0"])
+def test_a_forged_entry_that_ends_in_its_header_is_an_error(
+    tmp_path: Path, rest: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, value = encode_record(numbered_call(0), ToolResponse(answer(0)), "", "")
+    put_numbers(tmp_path, range(1), "")
+    store(tmp_path, key, value[:3] + record._digest(key, value[:3], rest) + rest)
+    capsys.readouterr()
+    for command in (["verify"], ["export", "archive", tmp_path / "file"]):
+        assert run(*command, "--cache", tmp_path) == 1, command
+        assert "does not match its hash" in capsys.readouterr().err
+
+
 def test_a_server_with_a_model_starts_with_a_damaged_entry(tmp_path: Path) -> None:
     make_cache(tmp_path)
     damage(tmp_path, OSLO)
