@@ -77,6 +77,30 @@ def test_a_model_that_answers_is_not_unloaded() -> None:
         assert "".join(catalog.loaded) == "abc"
 
 
+def test_clients_of_a_loaded_model_do_not_wait_for_the_loading_of_another() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> ServedModel:
+        begun.set()
+        assert go_on.wait(60)
+        return served(bundle("none"), "b", "react")
+
+    async def use() -> None:
+        try:
+            await models.get("a")
+            loading = asyncio.create_task(models.get("b"))
+            await asyncio.to_thread(begun.wait, 60)
+            assert (await asyncio.wait_for(models.get("a"), 20)).name == "a"
+            assert not loading.done()
+        finally:
+            go_on.set()
+        assert (await loading).name == "b"
+
+    models = Models({"a": lambda: served(bundle("none"), "a", "react"), "b": slow})
+    with closing(models):
+        asyncio.run(use())
+
+
 def _never_stops(codec: Codec) -> Any:
     from agents.gateway.decoder import Distribution
 
