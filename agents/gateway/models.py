@@ -66,14 +66,19 @@ class Models:
         if name not in self._loaders:
             known = ", ".join(self.names)
             raise ApiError(f"model={name!r} is not served; there is {known}", "model", "model_not_found", 404)
-        async with self._lock:
-            if name not in self._loaded:
-                self.add(await asyncio.to_thread(self._load, name))
-                for old in [each for each in self._loaded if each not in (name, self.names[0])]:
-                    if len(self._loaded) > self._most and not self._loaded[old].decoder.busy:
-                        await asyncio.to_thread(self._loaded.pop(old).decoder.stop)
-            self._loaded.move_to_end(name)
-            return self._loaded[name]
+        if name not in self._loaded:
+            async with self._lock:  # not held for loaded models: their clients would wait for the loading of others
+                if name not in self._loaded:
+                    await self._add_loaded(name)
+        self._loaded.move_to_end(name)
+        return self._loaded[name]
+
+    async def _add_loaded(self, name: str) -> None:
+        """Load a model, and unload idle ones beyond `most`."""
+        self.add(await asyncio.to_thread(self._load, name))
+        for old in [each for each in self._loaded if each not in (name, self.names[0])]:
+            if len(self._loaded) > self._most and not self._loaded[old].decoder.busy:
+                await asyncio.to_thread(self._loaded.pop(old).decoder.stop)
 
     def close(self) -> None:
         """End the decoders."""

@@ -1,7 +1,8 @@
 """A policy server in a thread, and the models that tests of the gateway serve."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -70,6 +71,14 @@ def chat_bundle() -> PolicyBundle:
 
 def served(bundle: PolicyBundle, name: str = "chat", call_format: str = "hermes") -> ServedModel:
     return ServedModel(name, Decoder(bundle.policy, bundle.context), bundle.codec, call_format)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.002)
 
 
 ROOT = Path(__file__).parents[3]

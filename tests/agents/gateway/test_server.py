@@ -1,9 +1,7 @@
-"""A policy server whose clients leave, whose model fails and whose models give way; the end of episodes."""
+"""A policy server whose clients leave and whose model fails; the end of episodes."""
 
-import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -20,14 +18,13 @@ from agents.gateway.decoder import Generation
 from agents.gateway.episode import OVER, Event, HarnessEpisode, StepRequest, TurnRequest
 from agents.gateway.gateway import Gateway
 from agents.gateway.harness import HarnessTask
-from agents.gateway.models import Models, ServedModel
+from agents.gateway.models import ServedModel
 from agents.gateway.protocol import ApiError, ChatRequest
 from agents.models.chat_template import Codec
 from agents.rollout.types import Sampled
 from steptool_env.episodes.episode import Transition
 from steptool_env.types import FINISH
-from tests.agents.bandit import bundle
-from tests.agents.gateway.serving import chat_bundle, served, serving
+from tests.agents.gateway.serving import chat_bundle, served, serving, until
 from tests.agents.gateway.test_text_stream import Counting
 from tests.agents.gateway.tool_bandit import make_bandit
 from tests.steptool_env.toy_turns import DONE, FIRST, LAST, make_turns
@@ -55,14 +52,6 @@ def texts(url: str, **fields: Any) -> list[str]:
     answer = httpx.post(url, json=asked(**fields), timeout=60)
     assert answer.status_code == 200, answer.text
     return [choice["message"]["content"] for choice in answer.json()["choices"]]
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for what another thread does."""
-    end = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def idle(model: ServedModel) -> bool:
@@ -185,74 +174,6 @@ def test_the_choices_of_a_seed_are_the_same_again_and_differ_from_each_other(url
     free = [*texts(url, n=3, seed=None), *texts(url, n=3, seed=None)]
     assert len({*five, *others, *free}) == 16
     assert texts(url, n=3, seed=3, temperature=0) == texts(url, n=3, seed=9, temperature=0)
-
-
-class _Catalog:
-    """Models that are loaded from nothing, noted by name."""
-
-    def __init__(self, names: str, most: int) -> None:
-        self.loaded: list[str] = []
-        self.served: dict[str, ServedModel] = {}
-        self.models = Models({name: lambda name=name: self._load(name) for name in names}, most)  # type: ignore[misc]
-
-    def _load(self, name: str) -> ServedModel:
-        self.loaded.append(name)
-        self.served[name] = served(bundle("none"), name, "react")
-        return self.served[name]
-
-    def running(self) -> set[str]:
-        return {name for name, each in self.served.items() if each.decoder._thread.is_alive()}
-
-
-def test_the_least_recently_used_model_is_unloaded() -> None:
-    async def use(names: str) -> set[str]:
-        for name in names:
-            assert (await catalog.models.get(name)).name == name
-        return catalog.running()
-
-    catalog = _Catalog("abcd", most=3)
-    with closing(catalog.models):
-        assert asyncio.run(use("abc")) == set("abc")
-        assert asyncio.run(use("bd")) == set("abd")  # c was not used for longest
-        assert asyncio.run(use("bc")) == set("abc")
-        assert "".join(catalog.loaded) == "abcdc"
-        with pytest.raises(ApiError, match="model='e' is not served; there is a, b, c, d"):
-            asyncio.run(use("e"))
-    assert catalog.running() == set()
-
-
-def test_a_model_that_answers_is_not_unloaded() -> None:
-    started, go_on = threading.Event(), threading.Event()
-
-    def listen(ids: list[int], scores: list[float]) -> None:
-        started.set()
-        assert go_on.wait(60)
-
-    async def use(names: str) -> None:
-        for name in names:
-            await catalog.models.get(name)
-
-    catalog = _Catalog("abc", most=2)
-    with closing(catalog.models):
-        asyncio.run(use("ab"))
-        made = bundle("none")
-        kind = Generation([3], 50, 0, _never_stops(made.codec), listen)
-        future = catalog.served["b"].decoder.submit(kind)
-        assert started.wait(60)
-        asyncio.run(use("c"))
-        assert catalog.running() == set("abc")
-        go_on.set()
-        assert future.result(60).ids
-        until(lambda: not catalog.served["b"].decoder.busy)
-        asyncio.run(use("abcb"))
-        assert catalog.running() >= set("ab")
-        assert "".join(catalog.loaded) == "abc"
-
-
-def _never_stops(codec: Codec) -> Any:
-    from agents.gateway.decoder import Distribution
-
-    return Distribution(codec.pad_id, 0.0)
 
 
 # Episodes

@@ -98,6 +98,22 @@ def memory(server: ServerProcess) -> float:
     return float(psutil.Process(server.pid).memory_info().rss / MIB)
 
 
+@pytest.mark.parametrize("field", ["Content-Length: %d", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+def test_a_body_after_a_head_with_upgrade_is_not_taken_for_a_request(
+    guarded: ServerProcess, protocol: str, field: str
+) -> None:
+    upgrade = f"Connection: Upgrade\r\nUpgrade: {protocol}\r\n".encode()
+    framing = field.replace("%d", str(len(GET))).encode()
+    with connection(guarded) as opened:
+        assert statuses(exchange(opened, GET[:-2] + upgrade + b"\r\n")) == [200]  # without a body it may be ignored
+        send(opened, b"POST /healthz HTTP/1.1\r\nHost: x\r\n" + upgrade + framing + b"\r\n\r\n")
+        send(opened, GET)
+        answer = received(opened)
+        assert statuses(answer) == [400]
+        assert b"leave out the header Upgrade" in answer
+
+
 ENDLESS = {
     "address": b"GET /" + b"a" * (24 * MIB),
     "header": b"GET / HTTP/1.1\r\nX-Long: " + b"a" * (24 * MIB),
