@@ -140,7 +140,8 @@ def test_fac_reads_the_final_answer_alone(text: str, solved: float) -> None:
         assert judge.judge(task(), [gave_up()]).is_solved == (0.0,)  # without a request
     (request,) = stub.requests
     prompt = request["messages"][0]["content"]
-    assert "Answer: \nMaren {query} Okafor\n" in prompt
+    finish = '{"return_type": "give_answer", "final_answer": "Maren {query} Okafor"}'  # as FAC's own script shows it
+    assert f"Answer: \n{finish}\n" in prompt
     assert "DO NOT BE TOO HARSH" in prompt
     assert "search" not in prompt.partition("Query: \n")[2]
     assert (request["temperature"], request["max_tokens"], "tools" in request) == (0, 512, False)
