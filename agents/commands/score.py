@@ -10,14 +10,15 @@ from typing import Annotated, Any, TextIO
 import tyro
 from rich.console import Console
 
-from agents.evaluation.results import defined, recorded_episodes
-from agents.evaluation.win_rate import compare_runs, win_metrics
+from agents.evaluation.results import defined, read_run_record, recorded_episodes
+from agents.evaluation.win_rate import compare_runs, pairs_of, win_metrics
 from agents.options import Words, read_options
 from agents.reporting.console import EpisodeProgressBar
 from agents.reporting.outputs import check_unused, write_outputs
 from steptool_env.benchmarks import benchmark_of
 from steptool_env.errors import ConfigurationError
 from steptool_env.judges import JUDGES, PairwiseJudge
+from steptool_env.metrics import usable
 from steptool_env.rewards import REWARDS, RewardFunction, make_reward
 from steptool_env.trajectories.trajectories import TrajectoryWriter
 from steptool_env.types import Trajectory
@@ -62,6 +63,8 @@ class Command:
         check_unused(self.out)
         episodes = recorded_episodes(self.episodes)
         against = [] if self.against is None else recorded_episodes(self.against)
+        if self.against is not None:
+            pairs_of(usable(episodes), usable(against))  # raises before a model is asked
         options = self._reward_options(episodes)
         reward = make_reward(self.reward, **options)
         unfinished = self.out / f"{_EPISODES}.unfinished"  # a folder without `_EPISODES` can be used again
@@ -182,14 +185,13 @@ def _recorded_judge(path: Path, episodes: Sequence[Trajectory]) -> dict[str, Any
     Raises:
         ConfigurationError: run.json names a judge that is not built in.
     """
-    record = (path if path.is_dir() else path.parent) / "run.json"
-    run: Mapping[str, Any] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    recorded: Mapping[str, Any] = run.get("settings", {}).get("reward", {})
+    folder = path if path.is_dir() else path.parent
+    recorded: Mapping[str, Any] = read_run_record(folder).get("settings", {}).get("reward", {})
     if "judge" in recorded:
         if recorded["judge"] not in JUDGES.names():
             raise ConfigurationError(
-                f"{record}: judge={recorded['judge']!r} is not built in, and code that a file names is not run; "
-                "give it by --reward-args judge=..."
+                f"{folder / 'run.json'}: judge={recorded['judge']!r} is not built in, and code that a file names is "
+                "not run; give it by --reward-args judge=..."
             )
         return {name: value for name, value in recorded.items() if name in _TAKEN_OVER}
     judges = {benchmark_of(episode.task.suite, episode.task.id).judge for episode in episodes}

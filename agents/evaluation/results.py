@@ -66,8 +66,36 @@ def judge_of(run: Mapping[str, Any]) -> str:
 
 def read_judge(folder: Path) -> str:
     """Return the judge of the run in a folder, see `judge_of`; empty without run.json."""
-    run = read_object(folder / "run.json")
+    run = read_run_record(folder)
     return judge_of(run) if run else ""
+
+
+_GROUPS = {"settings": ("reward", "suite"), "evaluation": ("env_kwargs",), "training": ("settings",)}
+"""Groups of settings in run.json, and the groups in each."""
+
+
+def read_run_record(folder: Path) -> dict[str, Any]:
+    """Return the content of run.json in a folder, without groups of settings that are null; empty without the file.
+
+    Raises:
+        DataError: The file or a group of settings in it is no JSON object.
+    """
+    path = folder / "run.json"
+    run = read_object(path)
+    for name, parts in _GROUPS.items():
+        group = _group(path, name, run)
+        for part in parts:
+            _group(path, part, group)
+    return run
+
+
+def _group(path: Path, name: str, of: dict[str, Any]) -> dict[str, Any]:
+    if of.get(name) is None:
+        of.pop(name, None)
+    group = of.get(name, {})
+    if not isinstance(group, dict):
+        raise DataError(f"{path}: {name} must be a JSON object, not {group!r:.80}; correct or remove the file")
+    return group
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -133,7 +161,7 @@ def recorded_episodes(path: Path) -> list[Trajectory]:
     the episodes. For errors see `steptool_env.trajectories.recordings.read_recordings`.
     """
     episodes = read_recordings(path)
-    run = read_object((path if path.is_dir() else path.parent) / "run.json")
+    run = read_run_record(path if path.is_dir() else path.parent)
     settings = run.get("settings", {}).get("suite") or run.get("evaluation", {}).get("env_kwargs", {})
     for family in dict.fromkeys(episode.task.id.rpartition("-")[0] for episode in episodes):
         try:

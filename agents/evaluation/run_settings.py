@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from agents.evaluation.results import read_object
+from agents.evaluation.results import read_object, read_run_record
 from steptool_env.errors import DataError
 
 _OF_THE_PLACE = ("out", "server_url")
@@ -36,7 +36,7 @@ def read_run_settings(folder: Path) -> RunSettings:
     Raises:
         DataError: A file of settings has another content.
     """
-    if run := read_object(folder / "run.json"):
+    if run := read_run_record(folder):
         return _of_evaluation(run)
     config = read_training(folder)
     return RunSettings(training_digest(config), _seed(config)) if config else RunSettings()

@@ -42,6 +42,32 @@ class Comparison:
         return {**asdict(self), "votes": list(self.votes)}
 
 
+def pairs_of(run: Sequence[Trajectory], against: Sequence[Trajectory]) -> list[tuple[Trajectory, Trajectory]]:
+    """Return the episodes of the tasks that both runs have, in the order of `run`.
+
+    Raises:
+        DataError: The runs share no task, or one of them has two episodes of a task.
+    """
+    ours, others = _by_task("episodes", run), _by_task("against", against)
+    pairs = [(episode, others[key]) for key, episode in ours.items() if key in others]
+    if not pairs:
+        raise DataError("against: the two runs share no task (query set and id), so nothing can be compared")
+    return pairs
+
+
+def _by_task(name: str, episodes: Sequence[Trajectory]) -> dict[tuple[str, str], Trajectory]:
+    found: dict[tuple[str, str], Trajectory] = {}
+    for episode in episodes:
+        key = (episode.task.suite, episode.task.id)
+        if key in found:
+            raise DataError(
+                f"{name}: has two episodes of task {episode.task.id!r:.80} of {episode.task.suite}, and one of each "
+                "run is compared; leave the others out"
+            )
+        found[key] = episode
+    return found
+
+
 def compare_runs(
     run: Sequence[Trajectory],
     against: Sequence[Trajectory],
@@ -59,16 +85,9 @@ def compare_runs(
         on_comparison: Called with each comparison in order.
 
     Raises:
-        DataError: The runs share no task.
+        DataError: See `pairs_of`.
     """
-    others = {(episode.task.suite, episode.task.id): episode for episode in usable(against)}
-    pairs = [
-        (episode, other)
-        for episode in usable(run)
-        if (other := others.get((episode.task.suite, episode.task.id))) is not None
-    ]
-    if not pairs:
-        raise DataError("against: the two runs share no task (query set and id), so nothing can be compared")
+    pairs = pairs_of(usable(run), usable(against))
     done = []
     with ThreadPoolExecutor(workers) as pool:
         for comparison in pool.map(lambda pair: compare(pair[0], pair[1], judge), pairs):

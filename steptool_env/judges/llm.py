@@ -136,12 +136,11 @@ class LlmJudge:
         if self.verdict == "steps":
             return opinion
         judge = self._judge_final_answer if self.verdict == "fac" else self._judge_answer
-        return opinion._replace(solved=judge(task, steps, answer, repeat))
+        return opinion._replace(solved=judge(task.query, converted_answer(steps), repeat))  # evaluators read such files
 
-    def _judge_final_answer(self, task: Task, steps: Sequence[Step], answer: str, repeat: int) -> float:
-        """Return the verdict of FAC's model on the answer alone."""
-        del steps
-        prompt = _fill(FAC, {"query": task.query, "answer": answer})
+    def _judge_final_answer(self, query: str, answer: Mapping[str, Any], repeat: int) -> float:
+        """Return the verdict of FAC's model on the answer alone: the arguments of `Finish`, as its script shows it."""
+        prompt = _fill(FAC, {"query": query, "answer": answer["final_answer"]})
         messages = [{"role": "user", "content": prompt}]
         return self._chat.complete(messages, _read_final, repeat=repeat, temperature=0, max_tokens=512)
 
@@ -154,13 +153,12 @@ class LlmJudge:
             prompt, llm_prompts.STEPS_FUNCTION, lambda arguments: _read_opinion(arguments, len(middle)), repeat
         )
 
-    def _judge_answer(self, task: Task, steps: Sequence[Step], answer: str, repeat: int) -> float:
-        """Return the verdict of `tooleval` on the answer; if it is unsure, on the whole episode."""
-        prompt = _fill(llm_prompts.CHECK_ANSWER, {"query": task.query, "answer": answer})
+    def _judge_answer(self, query: str, answer: Mapping[str, Any], repeat: int) -> float:
+        """Return the verdict of `tooleval` on the arguments of `Finish`; if it is unsure, on the whole path."""
+        prompt = _fill(llm_prompts.CHECK_ANSWER, {"query": query, "answer": answer["final_answer"]})
         solved = self._ask(prompt, llm_prompts.CHECK_FUNCTION, _read_status, repeat)
         if solved not in (0.0, 1.0):
-            course = json.dumps({"final_answer": answer, "answer_details": _tell(steps)}, ensure_ascii=False)
-            prompt = _fill(llm_prompts.PARSE_ANSWER, {"query": task.query, "answer": course})
+            prompt = _fill(llm_prompts.PARSE_ANSWER, {"query": query, "answer": json.dumps(answer)})
             solved = self._ask(prompt, llm_prompts.PARSE_FUNCTION, _read_status, repeat)
         return solved
 

@@ -3,7 +3,7 @@
 The step judge follows StepTool's annotation: its three criteria, its function and the function's fields. The wording
 is this project's (StepTool's has no licence); `LlmJudge(template=...)` reads another one from a file. The answer judge
 and the comparison of two answers are ToolBench's `tooleval`, word for word (OpenBMB/ToolBench, Apache-2.0), used for
-the published pass and win rates.
+the published pass and win rates. Its evaluators ask for the reason, too, which is not read.
 """
 
 # ruff: noqa: E501 - lines as in the original
@@ -77,6 +77,7 @@ Given above query and answers in JSON format, you must follow the rules to selec
 If you have made your decision, calling `select_better_answer`, else if you cannot determine, select a random answer."""
 
 _STATUS = {"type": "string", "enum": ["Unsure", "Unsolved", "Solved"]}
+_REASON = {"type": "string", "description": "explain your answer."}
 
 
 def _function(name: str, description: str, properties: dict[str, Any]) -> dict[str, Any]:
@@ -104,11 +105,14 @@ STEPS_FUNCTION = _function(
 CHECK_FUNCTION = _function(
     "check_answer_status",
     "Parse the json answer with layerd nodes and return the answer_status about the answer",
-    {"answer_status": _STATUS},
+    {"answer_status": _STATUS, "reason": _REASON},
 )
 PARSE_FUNCTION = CHECK_FUNCTION | {"name": "parse_answer_status"}
 SELECT_FUNCTION = _function(
     "select_better_answer",
     "Select the better answer with a comprehensive investigation on given aspects. You should ignore the impact of the order of candidate answers.",
-    {"index": {"type": "number", "description": "The `index` value in the selected better answer."}},
+    {
+        "index": {"type": "number", "description": "The `index` value in the selected better answer."},
+        "reason": _REASON,
+    },
 )

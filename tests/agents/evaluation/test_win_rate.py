@@ -94,13 +94,14 @@ def score(stub_url: str, tmp_path: Path, out: str, *more: str) -> None:
 
 def test_a_judged_table_is_made_again_for_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No step prompt is sent for a reward of the outcome; the second time no request is."""
-    write_trajectories(tmp_path / "run.jsonl", [judged("good"), trajectory(gave_up(), of=task())])
-    write_trajectories(tmp_path / "other.jsonl", [judged("bad")])
+    second = task(task_id="2")
+    write_trajectories(tmp_path / "run.jsonl", [judged("good"), trajectory(gave_up(), of=second)])
+    write_trajectories(tmp_path / "other.jsonl", [judged("bad"), trajectory(answered("fair"), of=second)])
     with chat_stub(preferring("good")) as stub:
         score(stub.url, tmp_path, "first", "--verdicts", str(tmp_path / "verdicts"))
     asked = [request["tools"][0]["function"]["name"] for request in stub.requests]
     assert sorted(set(asked)) == ["check_answer_status", "select_better_answer"]
-    assert len(asked) == 2 * 2 + 2 * 2  # two answers and one pair, in both orders, twice each
+    assert len(asked) == 2 * 3 + 2 * 2  # three answers and one pair, in both orders, twice each
     assert "win rate 0.500" in capsys.readouterr().out  # the other task gave up, against an answer
     with chat_stub(lambda _: 503) as away:
         score(away.url, tmp_path, "again", "--verdicts", str(tmp_path / "verdicts"))
@@ -113,6 +114,25 @@ def test_a_judged_table_is_made_again_for_nothing(tmp_path: Path, capsys: pytest
     assert {entry.provenance for entry in kept} == {Provenance.GENERATED}
     assert {entry.describe().source for entry in kept} == {f"{stub.url}/chat/completions"}
     assert "api_key" not in (tmp_path / "first" / "run.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ([trajectory(answered("bad"), of=task(suite="plays"))], "share no task"),
+        ([judged("a"), judged("b")], "two episodes"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_refused_before_a_model_is_asked(
+    other: list[Trajectory], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_trajectories(tmp_path / "run.jsonl", [judged("good")])
+    write_trajectories(tmp_path / "other.jsonl", other)
+    with chat_stub(preferring("good")) as stub, pytest.raises(SystemExit, match="2"):
+        score(stub.url, tmp_path, "out")
+    assert stub.requests == []
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unusable_message_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +160,8 @@ def test_fac_reads_the_final_answer_alone(text: str, solved: float) -> None:
         assert judge.judge(task(), [gave_up()]).is_solved == (0.0,)  # without a request
     (request,) = stub.requests
     prompt = request["messages"][0]["content"]
-    assert "Answer: \nMaren {query} Okafor\n" in prompt
+    finish = '{"return_type": "give_answer", "final_answer": "Maren {query} Okafor"}'  # as FAC's own script shows it
+    assert f"Answer: \n{finish}\n" in prompt
     assert "DO NOT BE TOO HARSH" in prompt
     assert "search" not in prompt.partition("Query: \n")[2]
     assert (request["temperature"], request["max_tokens"], "tools" in request) == (0, 512, False)

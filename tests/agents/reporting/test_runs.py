@@ -143,6 +143,10 @@ def test_what_cannot_be_compared_is_explained(tmp_path: Path, capsys: pytest.Cap
     [
         ("run.json", '{"evaluation": 3', "is not JSON"),
         ("run.json", "[]", "must hold a JSON object"),
+        ("run.json", '{"settings": []}', "settings must be a JSON object, not []"),
+        ("run.json", '{"settings": {"reward": "final"}}', "reward must be a JSON object, not 'final'"),
+        ("run.json", '{"evaluation": [1]}', "evaluation must be a JSON object"),
+        ("run.json", '{"training": {"settings": 3}}', "settings must be a JSON object, not 3"),
         ("config.yaml", "a: &b [1]\nc: *b", "is not plain YAML"),
         ("held_out.json", "{", "is not JSON"),
     ],

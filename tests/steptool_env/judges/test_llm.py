@@ -1,5 +1,6 @@
 """The judging model, against an endpoint on a real socket."""
 
+import json
 import socket
 import time
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ import pytest
 from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
 from steptool_env.judges import make_judge
 from steptool_env.rewards import make_reward
+from steptool_env.trajectories.converted import converted_answer
 from tests.server_stub import calling, chat_stub
 from tests.steptool_env.sample_episodes import QUERY, answered, called, gave_up, task
 
@@ -99,6 +101,19 @@ def test_tooleval_looks_at_the_course_only_in_doubt() -> None:
     asked = [request["tool_choice"]["function"]["name"] for request in stub.requests]
     assert asked == [FUNCTION, "check_answer_status", "parse_answer_status"]
     assert judged.solved == 1.0
+
+
+def test_tooleval_is_asked_what_its_evaluator_asks() -> None:
+    """The arguments of `Finish`, in doubt the whole converted answer with its `tool` nodes uncut; each for a reason."""
+    steps = (called("search", "tt-93421 " * 200), STEPS[-1])
+    replies = iter(["Unsure", "Solved"])
+    with chat_stub(lambda r: calling(r["tool_choice"]["function"]["name"], answer_status=next(replies))) as stub:
+        judge = make_judge("llm", model="m", base_url=stub.url, repeats=1, verdict="tooleval", steps=False)
+        assert judge.judge(task(), steps).solved == 1.0
+    shown = [r["messages"][0]["content"].partition("\nAnswer:\n")[2].partition("\n\nNow ")[0] for r in stub.requests]
+    assert shown == [STEPS[-1].action.arguments, json.dumps(converted_answer(steps))]
+    for request in stub.requests:
+        assert request["tools"][0]["function"]["parameters"]["required"] == ["answer_status", "reason"]
 
 
 def test_another_prompt_comes_from_a_file(tmp_path: Path) -> None:
