@@ -86,7 +86,7 @@ class EpisodeFactory:
             return self.suite.task(index)
         if isinstance(choice, str):
             return self.suite.find(choice)
-        if isinstance(choice, int | np.integer) and 0 <= choice < len(self.suite):
+        if _is_integer(choice) and 0 <= choice < len(self.suite):
             return self.suite.task(int(choice))
         raise ConfigurationError(
             f"options['task']={choice!r}: must be a task's id, or an index from 0 to {len(self.suite) - 1}"
@@ -94,9 +94,13 @@ class EpisodeFactory:
 
 
 def _episode_seed(seed: Any) -> int:
-    if isinstance(seed, int | np.integer) and 0 <= seed < _SEEDS:
+    if _is_integer(seed) and 0 <= seed < _SEEDS:
         return int(seed)
     raise ConfigurationError(f"options['episode_seed']={seed!r}: must be an integer from 0 to 2**63 - 1")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _class_name(thing: Any) -> str:

@@ -194,6 +194,8 @@ def test_a_task_chosen_by_hand_does_not_change_those_after_it() -> None:
         ({"task": 10}, "from 0 to 9"),
         ({"task": -1}, "from 0 to 9"),
         ({"task": 1.5}, "from 0 to 9"),
+        ({"task": True}, "task"),
+        ({"episode_seed": True}, "episode_seed"),
         ({"episode_seed": -1}, "episode_seed"),
         ({"episode_seed": "x"}, "episode_seed"),
         ({"taks": 1}, "taks"),
