@@ -182,12 +182,15 @@ def _answer(name: str, content: dict[str, Any]) -> ToolBenchAnswer:
 
 
 def _spoken_alone(generation: Mapping[str, Any]) -> frozenset[str]:
-    """Return the texts of the model's messages without a call on the path to the answer."""
+    """Return the texts of the model's messages without a call on the path to the answer.
+
+    ToolBench writes a call as `function_call`, StableToolBench's later versions as `tool_calls`.
+    """
     conversations = generation.get("train_messages") or [[]]
     return frozenset(
         str(message["content"])
         for message in conversations[-1]
-        if message["role"] == "assistant" and not message.get("function_call")
+        if message["role"] == "assistant" and not (message.get("function_call") or message.get("tool_calls"))
     )
 
 
