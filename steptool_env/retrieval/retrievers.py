@@ -67,7 +67,8 @@ class Bm25Retriever:
 
     def rank(self, queries: Sequence[str], limit: int) -> list[list[str]]:
         """See `Retriever.rank`. A query without a word of any document has no result."""
-        return [[self._names[spec.key] for spec in self._catalog.search(query, limit)] for query in queries]
+        found = (self._catalog.search(query, limit, max_words=None) for query in queries)
+        return [[self._names[spec.key] for spec in specs] for specs in found]
 
 
 class DenseRetriever:

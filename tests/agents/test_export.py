@@ -68,6 +68,9 @@ def test_a_search_is_written_as_toolbench_writes_it_and_comes_back(searched: Pat
         (back,) = read_recordings(file)
         episode = episodes[f"stabletoolbench-sample/{back.task.suite}", back.task.id]
         assert (back.task.query, shape(back)) == (episode.task.query, shape(episode))
+        assert back.finished == episode.finished
+        if episode.finished:  # else ToolBench's files name no path
+            assert path_of(back) == path_of(episode)
         generation = json.loads(file.read_text())["answer_generation"]
         assert generation["query_count"] == episode.metadata["search_calls"]
         numbers = sorted(numbered(json.loads(file.read_text())["tree"]["tree"]))
@@ -93,6 +96,10 @@ def shape(trajectory: Trajectory) -> list[tuple[int, str, str, str]]:
         rows = [(c["parent"], c["action"], c["observation"]) for c in calls]
     # ToolBench's files have no observation after a message without a call.
     return [(parent, a["name"], a["arguments"], seen if a["name"] else "") for parent, a, seen in rows]
+
+
+def path_of(trajectory: Trajectory) -> list[tuple[str, str, str]]:
+    return [(step.action.name, step.action.arguments, step.action.thought) for step in trajectory.steps]
 
 
 def numbered(node: dict[str, Any]) -> list[int]:

@@ -52,15 +52,15 @@ class Catalog:
         """Return the API with these names, in any spelling that standardises to them, or `None`."""
         return self._specs.get(api_key(category, tool, api))
 
-    def search(self, words: str, limit: int = 20, offset: int = 0) -> list[ApiSpec]:
+    def search(self, words: str, limit: int = 20, offset: int = 0, max_words: int | None = 32) -> list[ApiSpec]:
         """Return the APIs with any of `words` in their names or descriptions, the best match first (BM25).
 
         Words of three letters and more also match as prefixes (`weath` finds weather). Without words, return
-        all APIs in their order.
+        all APIs in their order. The first `max_words` distinct words count, which bounds the cost of a request; `None`
+        counts all.
         """
         ordered = self._in_order()
-        # At most 32 distinct words, to bound the cost of a request.
-        terms = list(dict.fromkeys(re.findall(r"[^\W_]+", _words(words).lower())))[:32]
+        terms = list(dict.fromkeys(re.findall(r"[^\W_]+", _words(words).lower())))[:max_words]
         if not terms:
             return list(ordered[offset : offset + limit])
         with self._lock:

@@ -1,8 +1,8 @@
 """Reader of ToolBench's answer files (`<query id>_CoT@1.json`, `<query id>_DFS_woFilter_w2.json`), one query each.
 
 A search is several chains (CoT) or a tree (DFS) of nodes `Thought`, `Action`, `Action Input`; the input holds the
-observation and ToolBench's status code. The answer is the path to the final answer,
-or the last attempt if the search found none.
+observation and ToolBench's status code. The answer is the path to the final answer; if the search found none, the
+first path that gave up with the arguments that the file names; else the last attempt.
 
 `read_converted` reads what ToolEval's converter makes of such files: one file per query set, with one path per query.
 """
@@ -182,12 +182,15 @@ def _answer(name: str, content: dict[str, Any]) -> ToolBenchAnswer:
 
 
 def _spoken_alone(generation: Mapping[str, Any]) -> frozenset[str]:
-    """Return the texts of the model's messages without a call on the path to the answer."""
+    """Return the texts of the model's messages without a call on the path to the answer.
+
+    ToolBench writes a call as `function_call`, StableToolBench's later versions as `tool_calls`.
+    """
     conversations = generation.get("train_messages") or [[]]
     return frozenset(
         str(message["content"])
         for message in conversations[-1]
-        if message["role"] == "assistant" and not message.get("function_call")
+        if message["role"] == "assistant" and not (message.get("function_call") or message.get("tool_calls"))
     )
 
 
@@ -225,7 +228,10 @@ def _path(content: dict[str, Any]) -> list[dict[str, Any]]:
         return list(content["trys"][-1]["chain"]) if content["trys"] else []
     paths = list(_paths(content["tree"]["tree"]))
     answered = [path for path in paths if path[-1].get("observation_code") == StatusCode.FINAL_ANSWER]
-    return (answered or paths)[-1][1:]  # without the root, which is not a call
+    final = content["answer_generation"]["final_answer"]  # of a search that gave up, the arguments of one that did
+    gave_up = [path for path in paths if path[-1].get("observation_code") == StatusCode.GAVE_UP]
+    named = [path for path in gave_up if path[-1]["description"] == final]
+    return (answered[-1:] or named[:1] or paths[-1:])[0][1:]  # without the root, which is not a call
 
 
 def _paths(root: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:

@@ -40,6 +40,12 @@ def test_bm25_finds_by_names_and_descriptions() -> None:
     assert [names[:1] for names in found] == [["Weather/sky_watch/forecast"], ["Sports/the_clique/transfers"], []]
 
 
+def test_every_word_of_a_long_query_counts() -> None:
+    retriever = make_retriever("bm25", [document_of(spec) for spec in APIS])
+    query = " ".join(f"q{number}q" for number in range(1000)) + " recipes"
+    assert retriever.rank([query], 2) == [["Food/pantry/recipes"]]
+
+
 def test_the_text_of_an_api_is_that_of_toolbenchs_retriever() -> None:
     text = document_of(APIS[0]).text
     assert text == (

@@ -289,6 +289,24 @@ def test_an_episode_becomes_a_toolbench_answer_and_comes_back(tmp_path: Path) ->
     assert (back.terminated, back.truncated) == (True, False)
 
 
+def test_an_answer_whose_messages_have_tool_calls_is_the_same(tmp_path: Path) -> None:
+    """As StableToolBench writes it since it asks for `tools`: the thought of a call is no message without a call."""
+    trajectory = episode((f"Thought: First.\n{COUNT}", "Thought: Hm.", f"Thought: Last.\n{ANSWER}"))
+    content = to_answer(trajectory)
+    for number, message in enumerate(content["answer_generation"]["train_messages"][-1]):
+        if called := message.pop("function_call", None):
+            message["tool_calls"] = [{"id": f"call-{number}", "type": "function", "function": called}]
+        elif message["role"] == "function":
+            message |= {"role": "tool", "tool_call_id": f"call-{number - 1}"}
+    path = tmp_path / "1_CoT@1.json"
+    path.write_text(json.dumps(content))
+    back = from_answer(read_answer(path), trajectory.task)
+    assert [(step.action.name, step.action.thought) for step in back.steps] == [
+        (step.action.name, step.action.thought or step.action.text.removeprefix("Thought: "))
+        for step in trajectory.steps
+    ]
+
+
 def test_the_end_of_a_budget_counts_the_same_in_files_that_call_it_truncated() -> None:
     now = episode((COUNT,) * 6)
     assert (now.terminated, now.truncated, now.finished) == (True, False, False)
