@@ -126,7 +126,7 @@ def recall(results: Sequence[EpisodeResult], *, compat: bool = False) -> float:
     `Finish` among the relevant ones, as the published tables do.
     """
     extra = (FINISH,) if compat else ()
-    named = [result for result in results if result.relevant or compat]
+    named = [result for result in results if result.relevant]
     return _mean(named, lambda result: fmean(result.answered.get(name, False) for name in (*result.relevant, *extra)))
 
 

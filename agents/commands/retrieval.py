@@ -46,13 +46,13 @@ class Command:
         """Measure and print."""
         if not self.k or min(self.k) < 1:
             raise ConfigurationError(f"k={list(self.k)}: must be integers of at least 1")
-        collection = self._collection()
+        collection, cuts = self._collection(), list(dict.fromkeys(self.k))
         figures = {
-            name: measure(collection, make_retriever(name, collection.documents), self.k) for name in self.retrievers
+            name: measure(collection, make_retriever(name, collection.documents), cuts) for name in self.retrievers
         }
         print_table(
             Console(),
-            ("retriever", *(f"{name}@{k}" for name in ("R", "N") for k in self.k)),
+            ("retriever", *(f"{name}@{k}" for name in ("R", "N") for k in cuts)),
             [(name, *(f"{value:.3f}" for value in found.values())) for name, found in figures.items()],
             f"{collection.name}: {len(collection.queries):,} queries, {len(collection.documents):,} documents",
             "R: recall, N: NDCG, means over the queries",

@@ -117,9 +117,14 @@ def recorded_share(trajectories: Sequence[Trajectory]) -> tuple[int, int]:
     return sum(mark == 1 for mark in marks), sum(mark == 0 for mark in marks)
 
 
+_LARGEST_BUDGET = 1_000
+"""Call budget beyond which only budgets of as many calls as were made are of interest: a larger one means no limit."""
+
+
 def budgets_of(trajectories: Sequence[Trajectory]) -> range:
-    """Return 1 to the call budget of the episodes (of recordings without a budget and of searches: the most calls)."""
-    return range(1, 1 + max((max(t.metadata.get("call_budget", 0), calls_of(t)) for t in trajectories), default=0))
+    """Return 1 to the call budget of the episodes, at most 1,000, and to the most calls of one, searches included."""
+    budgets = (max(min(t.metadata.get("call_budget", 0), _LARGEST_BUDGET), calls_of(t)) for t in trajectories)
+    return range(1, 1 + max(budgets, default=0))
 
 
 def defined(metrics: Mapping[str, float]) -> dict[str, float | None]:

@@ -95,7 +95,7 @@ def run(arguments: Options) -> Result:
         ),
         "How often a contribution is found": contribution_fires([e for e in runs if e.task.suite == TUNED_ON]),
         "Verdicts on answers against the published ones": verdicts(runs),
-        SAME: same_verdicts([*runs, *_evaluated(data)]),
+        SAME: same_verdicts(runs, _evaluated(data)),
     }
     rows = {title: [{"judge": name, **row} for name, row in table.items()] for title, table in tables.items()}
     return Result("judge_agreement", "Agreement of rules with published judgements", rows, NOTES)
@@ -197,8 +197,10 @@ def verdicts(episodes: Sequence[Trajectory]) -> Figures:
     return table
 
 
-def same_verdicts(episodes: Sequence[Trajectory]) -> Figures:
+def same_verdicts(episodes: Sequence[Trajectory], of_other_models: Sequence[Trajectory]) -> Figures:
     """Return the share of equal verdicts and Cohen's kappa, on the set used for the rules and on the rest.
+
+    Episodes of other models are held out, whatever their set: the rules were not written on their judgements.
 
     A pair is our verdict and that of one repeat of the published judge, or those of two repeats: both rows compare with
     one verdict, so that they can be set side by side.
@@ -207,7 +209,7 @@ def same_verdicts(episodes: Sequence[Trajectory]) -> Figures:
     table = {}
     for where, chosen in (
         (TUNED_ON, [e for e in episodes if e.task.suite == TUNED_ON]),
-        (HELD_OUT, [e for e in episodes if e.task.suite != TUNED_ON]),
+        (HELD_OUT, [*(e for e in episodes if e.task.suite != TUNED_ON), *of_other_models]),
     ):
         ours: list[tuple[float, float]] = []
         theirs: list[tuple[float, float]] = []

@@ -185,8 +185,12 @@ def _read_template(path: str) -> str:
 
 
 def _fill(template: str, fields: Mapping[str, str]) -> str:
-    """Replace the placeholders by the fields. Other braces stay, also those inside values."""
-    return _PLACE.sub(lambda match: fields.get(match[1], match[0]), template)
+    """Replace the placeholders by the fields. Other braces stay, also those inside values.
+
+    Lone surrogates, which a judged model may have written and no request can hold, become their escapes.
+    """
+    text = _PLACE.sub(lambda match: fields.get(match[1], match[0]), template)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _tell(steps: Sequence[Step]) -> str:

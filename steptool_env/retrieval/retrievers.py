@@ -1,6 +1,7 @@
 """Retrievers: BM25, and dense retrieval with a sentence-transformers model."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple, Protocol
@@ -12,6 +13,8 @@ from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.catalog import Catalog
 
 BM25 = "bm25"
+
+_LETTER = re.compile(r"[^\W_]")  # or digit; without one the catalog returns every API
 
 
 class Document(NamedTuple):
@@ -67,8 +70,10 @@ class Bm25Retriever:
 
     def rank(self, queries: Sequence[str], limit: int) -> list[list[str]]:
         """See `Retriever.rank`. A query without a word of any document has no result."""
-        found = (self._catalog.search(query, limit, max_words=None) for query in queries)
-        return [[self._names[spec.key] for spec in specs] for specs in found]
+        return [self._found(query, limit) if _LETTER.search(query) else [] for query in queries]
+
+    def _found(self, query: str, limit: int) -> list[str]:
+        return [self._names[spec.key] for spec in self._catalog.search(query, limit, max_words=None)]
 
 
 class DenseRetriever:

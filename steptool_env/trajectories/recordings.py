@@ -10,6 +10,7 @@ from typing import Any
 
 from steptool_env.errors import DataError
 from steptool_env.stabletoolbench.sample import suite_name
+from steptool_env.stabletoolbench.suite import SETS
 from steptool_env.trajectories.toolbench import from_answer, from_judged
 from steptool_env.trajectories.trajectories import ends_a_line, read_trajectories
 from steptool_env.types import Task, Trajectory
@@ -24,9 +25,10 @@ def read_recordings(path: str | Path) -> list[Trajectory]:
     Args:
         path: `.jsonl` file of trajectories; `.json` file with an answer of ToolBench (`<query id>_<method>.json`), the
             converted answers of a set, or a judged run of a set; or a folder with `trajectories.jsonl`, else with such
-            `.json` files, at any depth. Tasks of `.json` files have an id, a query and the name of the set, which is
-            that of the file, for ToolBench's answers that of its folder, but no tools. A last line of trajectories that
-            is not complete, of a run that was killed, is left out with a warning.
+            `.json` files, at any depth. Tasks of `.json` files have an id, a query and the name of the set, but no
+            tools. The set is that of the file, also of ToolEval's `<set>_<run>.json`; for ToolBench's answers that of
+            its folder. A last line of trajectories that is not complete, of a run that was killed, is left out with a
+            warning.
 
     Raises:
         DataError: The file is missing, contains no episode, or has an invalid line or entry.
@@ -69,9 +71,14 @@ def _read_json(file: Path, content: Any) -> Iterator[Trajectory]:
         for answer in converted_answers(file, content):
             yield _answered(answer, suite_name(file.stem, file))
     else:
-        suite = suite_name(file.stem, file)
+        suite = suite_name(_set_of(file.stem), file)
         for episode in iter_judged_run(file, content, ImportProblems(strict=True)):
             yield from_judged(episode, Task(episode.query_id, suite, episode.query, ()))
+
+
+def _set_of(name: str) -> str:
+    """Return the query set in the name of a judged run: `eval_pass_rate.py` writes `<set>_<run>.json`."""
+    return next((each for each in SETS if name.startswith(f"{each}_")), name)
 
 
 def _answered(answer: ToolBenchAnswer, suite: str) -> Trajectory:

@@ -201,7 +201,7 @@ def tooleval() -> Path:
 def test_tooleval_converts_and_judges_an_exported_search_as_we_do(
     tooleval: Path, searched: Path, tmp_path: Path
 ) -> None:
-    """Its converter makes our converted files; its pass rates and preferences are those of `steptool score`."""
+    """Its converter makes our converted files; its questions and pass rates are those of `steptool score`."""
     out, name = export("toolbench", searched, tmp_path / "out"), "stabletoolbench-sample_tree_dfs"
     again = tmp_path / "again" / name
     again.mkdir(parents=True)
@@ -218,10 +218,10 @@ def test_tooleval_converts_and_judges_an_exported_search_as_we_do(
     def reply(request: dict[str, Any]) -> dict[str, Any]:
         function = request["tools"][0]["function"]["name"]
         prompt = request["messages"][0]["content"]
-        if function == "select_better_answer":
-            return calling(function, index=0, reason="first")
-        verdict = "Solved" if sum(map(ord, prompt.partition("Query:")[2].partition("Answer:")[0])) % 2 else "Unsolved"
-        return calling(function, answer_status=verdict, task_status="Solvable", reason="parity")
+        verdict = ("Solved", "Unsolved", "Unsure")[sum(map(ord, prompt.partition("Query:")[2][:99])) % 3]
+        if verdict == "Unsure" and function == "parse_answer_status":
+            verdict = "Solved"
+        return calling(function, answer_status=verdict, reason="remainder")
 
     with chat_stub(reply) as stub:
         pool = tmp_path / "pool.json"
@@ -236,14 +236,23 @@ def test_tooleval_converts_and_judges_an_exported_search_as_we_do(
         tool(tooleval, "eval_pass_rate.py", "--converted_answer_path", again.parent, "--save_path", judged,
              "--reference_model", name, "--test_ids", ids, "--max_eval_threads", "2", "--evaluate_times", "1",
              "--test_set", *SETS, pool=pool)  # fmt: skip
+        count, theirs_asked = len(stub.requests), set(map(question, stub.requests))
         main(["score", "--episodes", str(searched), "--reward", "final", "--out", str(tmp_path / "scored"),
               "--reward-args", "judge=llm", "model=m", f"base_url={stub.url}", "verdict=tooleval",
               "repeats=1"])  # fmt: skip
+    assert any("parse_answer_status" in tools for _, tools in theirs_asked)
+    assert theirs_asked <= set(map(question, stub.requests[count:]))
     scored = {(e.task.suite.rpartition("/")[2], e.task.id): e for e in read_recordings(tmp_path / "scored")}
     for suite in SETS:
         for key, verdict in json.loads((judged / f"{suite}_{name}.json").read_text()).items():
             ours_solved = scored[suite, key].metadata["outcome"]["is_solved"]
             assert (verdict["is_solved"]["0"] == "AnswerStatus.Solved") == (ours_solved == 1)
+
+
+def question(request: dict[str, Any]) -> tuple[str, str]:
+    """Prompt and functions. A judge has the path alone, so that our prompt calls each search a chain."""
+    prompt = request["messages"][0]["content"].strip().replace("DFS_woFilter_w2", "CoT@1")
+    return prompt, json.dumps(request["tools"], sort_keys=True)
 
 
 def test_tooleval_prefers_the_answers_that_our_win_rate_counts(tooleval: Path, searched: Path, tmp_path: Path) -> None:

@@ -98,6 +98,9 @@ def test_only_compat_recall_counts_finish() -> None:
     assert recall([done]) == recall([undone]) == 0.0
     assert recall([done], compat=True) == 0.5
     assert recall([undone], compat=True) == 0.0
+    unknown = result(answered={FINISH: True}, relevant=())  # as of files that do not name relevant functions
+    assert isnan(recall([unknown], compat=True))
+    assert recall([undone, unknown], compat=True) == 0.0
 
 
 def test_precision_is_the_relevant_share_of_distinct_functions() -> None:

@@ -185,6 +185,12 @@ def test_the_pass_rate_at_the_whole_budget_is_the_pass_rate() -> None:
     assert "pass_at_budget_7" not in metrics
 
 
+def test_a_budget_that_means_no_limit_makes_no_metric_of_every_number() -> None:
+    metrics = metrics_of(evaluate(Evaluation(TOYS, {"call_budget": 2_000}, episodes=1), RandomAgent()))
+    assert metrics["pass_at_budget_1000"] == metrics["pass_rate"]
+    assert "pass_at_budget_1001" not in metrics
+
+
 def test_options_are_json_where_they_read_as_json() -> None:
     words = [["a=4", "b=true", 'c={"d": 1}'], ["e=some text", "f=x=y", "g="]]
     assert read_options("env_args", words) == {"a": 4, "b": True, "c": {"d": 1}, "e": "some text", "f": "x=y", "g": ""}

@@ -10,6 +10,7 @@ from agents.cli import main
 from agents.evaluation.win_rate import LOSS, TIE, WIN, compare, win_metrics
 from steptool_env.errors import ConfigurationError
 from steptool_env.judges import make_judge
+from steptool_env.stabletoolbench.sample import SAMPLE
 from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.trajectories.trajectories import write_trajectories
 from steptool_env.types import Trajectory
@@ -175,6 +176,19 @@ def test_wrong_settings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[
         main(["score", "--episodes", str(tmp_path / "run.jsonl"), "--verdicts", str(tmp_path / "v"),
               "--reward-args", "judge=rules", "--out", str(tmp_path / "out")])  # fmt: skip
     assert "--verdicts: only judge=llm" in capsys.readouterr().err
+
+
+def test_runs_that_toolevals_pass_rate_wrote_are_compared_by_their_verdicts(tmp_path: Path) -> None:
+    """`eval_pass_rate.py` names a file `<set>_<run>.json`; the set is the same in both runs."""
+    for run in ("sample-hasty", "sample-thorough"):
+        (tmp_path / run).mkdir()
+        published = (SAMPLE / "judged_runs" / run / "G2_category.json").read_bytes()
+        (tmp_path / run / f"G2_category_{run}.json").write_bytes(published)
+    main(["score", "--episodes", str(tmp_path / "sample-thorough"), "--against", str(tmp_path / "sample-hasty"),
+          "--reward", "final", "--reward-args", "judge=recorded", f"path={tmp_path}",
+          "--out", str(tmp_path / "out")])  # fmt: skip
+    assert json.loads((tmp_path / "out" / "win_rate.json").read_text())["win_rate"] > 0
+    assert {episode.task.suite for episode in read_recordings(tmp_path / "out")} == {"G2_category"}
 
 
 def test_the_published_pass_scores_decide_as_the_published_preferences_do(published_data: Path) -> None:

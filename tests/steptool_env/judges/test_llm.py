@@ -133,6 +133,14 @@ def test_braces_in_values_are_no_places() -> None:
     assert "{query} and {mid_steps}" in stub.requests[0]["messages"][0]["content"]
 
 
+def test_an_answer_with_half_a_character_is_judged() -> None:
+    odd = answered("Maren \ud83d")  # as a model's JSON may say it
+    with chat_stub(lambda _: opinion([1], [5])) as stub:
+        judged = make_judge("llm", model="m", base_url=stub.url, repeats=1).judge(task(), (STEPS[0], odd))
+    assert judged.solved == 1.0
+    assert "Maren \\ud83d" in stub.requests[0]["messages"][0]["content"]
+
+
 def test_a_reward_pays_in_hindsight_what_the_model_says() -> None:
     with chat_stub(lambda _: opinion([1, 0], [5, 0])) as stub:
         reward = make_reward("steptool", judge="llm", model="m", base_url=stub.url, repeats=1)
