@@ -44,9 +44,7 @@ def read_trajectory(record: Mapping[str, Any]) -> Trajectory:
         DataError: The record is invalid; the message names the error.
     """
     try:
-        for name, value in record["metadata"].get("outcome", {}).items():
-            if name.startswith("is_solved"):
-                _number(value)
+        _check_metadata(record["metadata"])
         return Trajectory(
             read_task(record["task"]),
             tuple(read_step(step) for step in record["steps"]),
@@ -57,6 +55,28 @@ def read_trajectory(record: Mapping[str, Any]) -> Trajectory:
         )
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise DataError(f"not a trajectory ({type(error).__name__}: {error})") from error
+
+
+_COUNTS = ("call_budget", "search_calls", "search_invalid_calls", "tokens")
+
+
+def _check_metadata(metadata: Mapping[str, Any]) -> None:
+    """Raise `TypeError` and the like where metadata that metrics and exports read are of another form."""
+    for name, value in metadata.get("outcome", {}).items():
+        if name.startswith("is_solved") or name == "progress":
+            _number(value)
+    for name in _COUNTS:
+        if type(value := metadata.get(name, 0)) is not int or value < 0:
+            raise ValueError(f"{name} must be a number of at least 0, not {value!r:.60}")
+    for number, call in enumerate(metadata.get("search_tree", ())):
+        for name in _ACTION_FIELDS:
+            _text(call["action"], name)
+        _text(call, "observation")
+        StatusCode(call["status"])
+        if type(parent := call["parent"]) is not int or not -1 <= parent < number:
+            raise ValueError(
+                f"search_tree: call {number} must have a call before it or -1 as parent, not {parent!r:.60}"
+            )
 
 
 _ACTION_FIELDS = ("text", "name", "arguments", "thought", "error")

@@ -214,6 +214,16 @@ def test_a_line_with_any_field_wrong_is_read_or_refused(data: st.DataObject, wro
     assert encode(trajectory_record(read))
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [{"call_budget": "12"}, {"tokens": "many"}, {"search_calls": None}, {"search_invalid_calls": -1},
+     {"outcome": {"progress": "half"}}, {"search_tree": [{"parent": 0}]}, {"search_tree": 5}],
+)  # fmt: skip
+def test_metadata_that_metrics_and_exports_cannot_read_are_refused(metadata: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="not a trajectory"):
+        read_trajectory(EPISODE | {"metadata": EPISODE["metadata"] | metadata})
+
+
 def test_appending_keeps_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "new" / "t.jsonl"
     for append in (False, True, True):
@@ -301,10 +311,8 @@ def test_an_answer_whose_messages_have_tool_calls_is_the_same(tmp_path: Path) ->
     path = tmp_path / "1_CoT@1.json"
     path.write_text(json.dumps(content))
     back = from_answer(read_answer(path), trajectory.task)
-    assert [(step.action.name, step.action.thought) for step in back.steps] == [
-        (step.action.name, step.action.thought or step.action.text.removeprefix("Thought: "))
-        for step in trajectory.steps
-    ]
+    names = [(step.action.name, step.action.thought) for step in back.steps]
+    assert names == [(trajectory.steps[0].action.name, "First."), ("", "Hm."), (FINISH, "Last.")]
 
 
 def test_the_end_of_a_budget_counts_the_same_in_files_that_call_it_truncated() -> None:
