@@ -73,7 +73,10 @@ def read_collection(folder: Path, split: str = "test") -> Collection:
         raise DataError(f"{file}: has two documents with the _id {twice!r:.80}; give each its own")
     file = folder / "qrels" / f"{split}.tsv"
     relevant: dict[str, set[str]] = {}
-    for number, row in enumerate(_read(file)[1:], 2):
+    header, *rows = _read(file)
+    if _SCORE.fullmatch(header.rpartition("\t")[2].strip()):
+        raise DataError(f"{file}: line 1: must be the header (query-id, corpus-id, score), not {header!r:.100}")
+    for number, row in enumerate(rows, 2):
         if not row.strip():
             continue
         cells = row.split("\t")

@@ -163,6 +163,13 @@ def test_wrong_judgements_are_named(qrels: str, tmp_path: Path) -> None:
         read_collection(beir(tmp_path / "c", qrels))
 
 
+def test_judgements_without_a_header_are_refused(tmp_path: Path) -> None:
+    folder = beir(tmp_path / "c", "")
+    (folder / "qrels" / "test.tsv").write_text("7\t2\t1\n8\t0\t1\n")
+    with pytest.raises(DataError, match="line 1: must be the header"):
+        read_collection(folder)
+
+
 def corpus_of(folder: Path, documents: dict[str, str], query: str, relevant: str) -> Path:
     """A collection of one query, with the line ends of `json.dumps` that keep other languages readable."""
     (folder / "qrels").mkdir(parents=True)
