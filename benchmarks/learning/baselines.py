@@ -98,7 +98,7 @@ class BaselineTrainer:
         """Yield the episodes of an iteration; the last has as many groups as the remaining calls last for."""
         size, done = self._config.algorithm.group_size, self.counters
         groups = self._config.episodes // size
-        if done.calls:
+        if done.episodes:
             groups = min(groups, ceil((self._config.calls - done.calls) * done.episodes / (done.calls * size)))
         for group in range(groups):
             yield from (EpisodeSpec(derive(self._config.seed, "task", iteration, group), group) for _ in range(size))
