@@ -44,7 +44,7 @@ RESULT = re.compile(r"benchmarks/results/(\w+?)(?:-\d+)?\.(?:md|json|svg)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """A section or a table row, the results that it names, and the numbers in it as printed."""
 
     name: str
@@ -97,7 +97,7 @@ def sections(page: str) -> Iterator[tuple[str, str]]:
         yield text.partition("\n")[0].strip("# "), text
 
 
-def places(page: str) -> Iterator[Place]:
+def places(page: str) -> Iterator[Location]:
     """Sections and table rows with figures."""
     for heading, text in sections(page):
         section = frozenset(RESULT.findall(text))
@@ -117,10 +117,10 @@ def places(page: str) -> Iterator[Place]:
             numbers = NUMBER if of_row else FIGURE
             printed = tuple(match[0] for cell in checked for match in numbers.finditer(RESULT.sub("", cell)))
             if printed:
-                yield Place(f"{page}, {heading}: {line[:60]}", of_row, printed)
+                yield Location(f"{page}, {heading}: {line[:60]}", of_row, printed)
         figures = tuple(match[0] for match in FIGURE.finditer("\n".join(prose)))
         if figures:
-            yield Place(f"{page}, {heading}", section, figures)
+            yield Location(f"{page}, {heading}", section, figures)
 
 
 @pytest.mark.parametrize("page", PAGES)

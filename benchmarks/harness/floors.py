@@ -27,13 +27,16 @@ def floors(
         arguments: Further arguments of the environment.
         agents: Further agents by name.
     """
-    makers: dict[str, Callable[[], Agent]] = {**{name: partial(make_agent, name) for name in _AGENTS}, **(agents or {})}
+    factories: dict[str, Callable[[], Agent]] = {
+        **{name: partial(make_agent, name) for name in _AGENTS},
+        **(agents or {}),
+    }
     solved: list[Row] = []
     made: list[Row] = []
     for value in values:
         tasks: dict[str, Value] = {argument: value or "all"}
         calls: dict[str, Value] = {argument: value or "all"}
-        for name, make in makers.items():
+        for name, make in factories.items():
             played = evaluate(Evaluation(env_id, {**(arguments or {}), argument: value}), make())
             outcomes = [each.metadata["outcome"] for each in played]
             tasks[f"{name} %"] = percent([each["is_solved"] for each in outcomes])

@@ -18,7 +18,7 @@ from toolserver.cli import main
 from toolserver.http.app import create_app
 from toolserver.settings import Settings
 
-Place = TypeVar("Place", str, Path)
+CachePath = TypeVar("CachePath", str, Path)
 
 OSLO = ToolCall(*WEATHER.key, {"city": "Oslo"})
 OSLO_BODY = encode_body("", {"sky": "grå", "nested": [1, 2.50, None]})
@@ -30,7 +30,7 @@ RECORDED = (
 )
 
 
-def make_cache(path: Place) -> Place:
+def make_cache(path: CachePath) -> CachePath:
     """A cache of `RECORDED` with the catalog of `APIS`."""
     with ResponseCache(path) as cache:
         for call, body, outcome in RECORDED:

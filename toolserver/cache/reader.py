@@ -85,9 +85,9 @@ class Reader:
     def problems(self) -> Iterator[str]:
         """Iterate over the errors of the database itself."""
         with self._connection() as connection:
-            for (finding,) in connection.execute("PRAGMA quick_check"):
-                if finding != "ok":
-                    yield f"database: {finding}"
+            for (message,) in connection.execute("PRAGMA quick_check"):
+                if message != "ok":
+                    yield f"database: {message}"
             (rows,) = connection.execute(f"SELECT count(*) - ({_TALLIES}) FROM Cache").fetchone()  # noqa: S608
             counted = connection.execute(_COUNT).fetchone()
         others = self.others()

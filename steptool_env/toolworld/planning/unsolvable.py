@@ -110,5 +110,5 @@ def _reveals(api: VendorApi, hidden: frozenset[str]) -> bool:
     if any(f"{operation.subject}.{column}" in hidden for column in columns):
         return True
     tables = {each.partition(".")[0] for each in hidden if "." in each}
-    computes = operation.kind in (OperationKind.COMPUTE, OperationKind.CREATE)
-    return computes and any(slot.type.entity in tables for slot in operation.inputs.values())
+    is_computed = operation.kind in (OperationKind.COMPUTE, OperationKind.CREATE)
+    return is_computed and any(slot.type.entity in tables for slot in operation.inputs.values())

@@ -250,7 +250,7 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "finding"),
+    ("statement", "reason"),
     [
         ("UPDATE Cache SET value = CAST(replace(CAST(hex(value) AS TEXT), '78', '79') AS BLOB)", "hash"),
         ("UPDATE Cache SET value = 'text'", "another kind"),
@@ -263,11 +263,11 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         ("UPDATE Settings SET value = 8 WHERE key = 'count'", "7 were counted"),
     ],
 )
-def test_verify_finds_damage(tmp_path: Path, statement: str, finding: str) -> None:
+def test_verify_finds_damage(tmp_path: Path, statement: str, reason: str) -> None:
     with ResponseCache(tmp_path) as cache:
         cache.put(CALL, encode_body("", "x" * 100))
     recordings = " WHERE typeof(key) = 'blob'" if statement.startswith("UPDATE Cache") else ""  # not the tally
     damage(tmp_path, statement + recordings)
     with ResponseCache(tmp_path, read_only=True) as cache:
         (problem,) = cache.verify()
-        assert finding in problem.reason
+        assert reason in problem.reason

@@ -270,20 +270,20 @@ def test_a_database_that_was_replaced_by_another_is_missed(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("statement", "finding"),
+    ("statement", "reason"),
     [
         ("DELETE FROM Cache WHERE key = x'{key}'", "19 entries, which are not the 20 that toolserver wrote"),
         ("DELETE FROM Cache WHERE key = 'tally'", "the number of entries is missing"),
         ("UPDATE Cache SET value = x'00' WHERE key = 'tally'", "the number of entries is missing or cannot be read"),
     ],
 )
-def test_rows_that_another_program_deletes_are_missed(tmp_path: Path, statement: str, finding: str) -> None:
+def test_rows_that_another_program_deletes_are_missed(tmp_path: Path, statement: str, reason: str) -> None:
     put_numbers(tmp_path, range(20), "")
     with sqlite3.connect(tmp_path / "cache.db") as connection:
         connection.execute(statement.format(key=key_of(numbered_call(7)).hex()))
     connection.close()
     (problem,) = verify(tmp_path)
-    assert finding in problem
+    assert reason in problem
 
 
 def test_every_way_to_write_is_counted(tmp_path: Path) -> None:
