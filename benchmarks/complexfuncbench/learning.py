@@ -1,6 +1,7 @@
 """Learning curve on ComplexFuncBench: fine-tuning on demonstrations, then training with two rewards.
 
-    python -m benchmarks.complexfuncbench.learning
+    python -m benchmarks.complexfuncbench.learning --config benchmarks/complexfuncbench/attraction.yaml \
+      --demonstrations 84 --epochs 8 --calls 4000 --points 4 --episodes 24 --seeds 3 --jobs 2
 
 The start is a policy of ToolWorld (by default the one that ships with the project) after fine-tuning on the oracle's
 episodes of the split `train`. From it PPO trains with the exact rewards of every call (`steptool`) and with the final
@@ -40,6 +41,7 @@ from benchmarks.complexfuncbench.fine_tuning import (
     read_policy,
 )
 from benchmarks.harness.command import run_command
+from benchmarks.harness.process import ROOT
 from benchmarks.harness.report import RESULTS, Result, Row, Value, origin
 from benchmarks.learning.aggregates import difference, iqm
 from benchmarks.learning.arms import arm_config
@@ -89,7 +91,8 @@ class Options:
     seeds: int = 1
     """Number of runs per arm."""
     episodes: int = 160
-    """Number of test tasks of each evaluation; fewer than 160 leave out groups, which follow each other."""
+    """Number of test tasks of each evaluation; fewer than 160 leave out groups, which follow each other, and a
+    configuration of one group has 24 to 64."""
     config: Annotated[Path, tyro.conf.arg(metavar="FILE")] = CONFIG
     """YAML file of the environment and of training, as for `steptool train`."""
     jobs: int = 1
@@ -203,10 +206,11 @@ def _report(options: Options, start: Mapping[str, Any], runs: Runs) -> Result:
         f"The start: {options.demonstrations} demonstrations, {options.epochs} passes over them, all weights; the loss "
         f"is on all validation tasks, the other figures of the passes are on {_VALIDATION} of them, of all groups. "
         "Every evaluation plays the same tasks; needed calls are the mean share of the reference solution's calls.",
-        "Settings: benchmarks/complexfuncbench/learning.yaml, and those of the arms in benchmarks/learning/arms.yaml.",
+        f"Settings: {_from_root(options.config)}, and those of the arms in benchmarks/learning/arms.yaml.",
         f"Fine-tuning took {start['seconds']:.0f} s, evaluations included.",
     ]
-    title = "Learning curve on ComplexFuncBench: demonstrations"
+    group = read_config(options.config).env.args.get("group", "")
+    title = f"Learning curve on {' '.join(filter(None, ('ComplexFuncBench', group)))}: demonstrations"
     if runs:
         title += ", then rewards"
         marks = [round(options.calls * point / options.points) for point in range(options.points + 1)]
@@ -236,7 +240,13 @@ def _report(options: Options, start: Mapping[str, Any], runs: Runs) -> Result:
         ]
     tables["At the end, greedy"] = _ends(start, runs)
     tables["Panels"] = [{"panel": name, "digest": digest} for name, digest in start["digests"].items()]
-    return Result("complexfuncbench_learning", title, tables, notes, figures)
+    name = "_".join(filter(None, ("complexfuncbench_learning", group.lower().replace("-", "_"))))
+    return Result(name, title, tables, notes, figures)
+
+
+def _from_root(file: Path) -> Path:
+    """Return the path of a file of the project from its root, that of another file unchanged."""
+    return file.resolve().relative_to(ROOT) if file.resolve().is_relative_to(ROOT) else file
 
 
 def _curve(start: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], metric: str, marks: Sequence[int]) -> Scores:

@@ -29,6 +29,7 @@ def test_two_arms_train_from_the_start_that_the_demonstrations_made(config: Path
         policy=start, demonstrations=6, epochs=2, calls=32, points=2, episodes=2, config=config, runs=tmp_path / "runs"
     )
     result = run(options)
+    assert result.name == "complexfuncbench_learning_attraction", "of the group, beside that of all groups"
     tuning, training, differences, ends, panels = result.tables.values()
     assert [row["passes"] for row in tuning] == [0, 1, 2]
     losses = [float(str(row["loss, nats per token"])) for row in tuning]
