@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agents.distributed.processes import Processes
     from agents.evaluation.policy_evaluation import PolicyEvaluation
     from agents.models.bundle import PolicyBundle
+    from agents.models.checkpoint import Counters
     from agents.rollout.engine import RolloutEngine
     from agents.rollout.policy_agent import TrainingEnv
     from agents.training.trainer import OnIteration, OnlineTrainer
@@ -86,6 +87,9 @@ class Command:
         return {"out": config.out, "iteration": done.iteration, "calls": done.calls, "metrics": last}
 
 
+SAMPLER_KL = 0.05
+"""Divergence of the sampler's policy from the trainer's above which a run warns, in nats per token. Rounding to half
+precision makes a tenth of it."""
 SHOWN = (
     *("config", "resume", "algo", "seed", "calls", "episodes", "out", "eval_every", "eval_episodes"),
     *("policy.model", "policy.checkpoint", "policy.lora_rank", "policy.device"),
@@ -165,7 +169,7 @@ def _warn_of_other_world(config: TrainConfig, trained: TrainingEnv | None) -> No
 
     name = Path(config.policy.checkpoint).name
     if warning := world_warning(name, trained, Evaluation(config.env.id, config.env.args), "trained further"):
-        Console(stderr=True).print(warning, style="yellow", highlight=False, soft_wrap=True)
+        _warn(warning)
 
 
 def _initial_checkpoint(out: Path, *, resume: bool) -> Path | None:
@@ -207,9 +211,26 @@ def _log(config: TrainConfig, resumed: Path | None, stack: ExitStack) -> Metrics
 
 
 def _progress_bar(config: TrainConfig, stack: ExitStack) -> OnIteration:
-    """Start a progress line of the run."""
+    """Start a progress line of the run, and warn once if the sampler's policy is not the trainer's."""
     shown = stack.enter_context(TrainingProgressBar(config.algo))
-    return lambda done, metrics: shown.report_rollout(done.calls, config.calls, metrics)
+    is_warned = config.rollout.max_staleness > 0  # older weights sample then
+
+    def report(done: Counters, metrics: dict[str, float]) -> None:
+        nonlocal is_warned
+        shown.report_rollout(done.calls, config.calls, metrics)
+        if not is_warned and (divergence := metrics.get("train/sampler_kl", 0.0)) > SAMPLER_KL:
+            is_warned = True
+            _warn(
+                f"Warning: rollout.engine={config.rollout.engine} samples from another distribution than is trained: "
+                f"train/sampler_kl is {divergence:.2g} nats per token, so gradients are biased; use "
+                "policy.dtype=float32, or a model of another architecture"
+            )
+
+    return report
+
+
+def _warn(text: str) -> None:
+    Console(stderr=True).print(text, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _evaluation(config: TrainConfig, bundle: PolicyBundle, engine: RolloutEngine) -> PolicyEvaluation | None:

@@ -66,6 +66,13 @@ class RaggedCache:
             return seen[0][self._rows], seen[1][self._rows]
         return seen[0].index_select(0, self._rows), seen[1].index_select(0, self._rows)
 
+    def get_seq_length(self, *_: Any) -> int:
+        """Raise `ModelError`: the rows have no common length. Older decoders, e.g. OPT and Bloom, ask for it."""
+        raise ModelError(
+            "model: its decoder needs one length for all episodes of the KV cache, which differ; take a model whose "
+            "decoder takes positions and masks, e.g. of Llama, Qwen, Gemma or Mistral"
+        )
+
     def copy(self, sources: Sequence[int], targets: Sequence[int], columns: int) -> None:
         """Copy the first `columns` columns of the rows `sources` to the rows `targets`, all at once."""
         for tensor in (tensor for layer in self._layers for tensor in layer):
@@ -108,6 +115,8 @@ def cache_argument(decoder: nn.Module) -> str:
 def check_layer_types(config: Any) -> None:
     """Raise `ModelError` for a decoder with layers for which `layer_masks` has no mask."""
     unknown = sorted(set(getattr(config, "layer_types", None) or ()) - set(_LAYER_TYPES))
+    if "local" in getattr(config, "attention_layers", ()):  # GPT-Neo, whose windows are no `layer_types`
+        unknown.append("local")
     if unknown:
         raise ModelError(
             f"layer_types of the model has {', '.join(unknown)}; the sampler computes {' and '.join(_LAYER_TYPES)} "

@@ -167,6 +167,8 @@ class OnlineTrainer:
         self._critic.fit(batch, shuffle, learning_rate_scale)
 
         metrics |= mean_metrics(results)
+        if results and "approx_kl" in results[0]:  # before the first step, so of the sampler and not of the update
+            metrics["train/sampler_kl"] = results[0]["approx_kl"]
         if batch.value.any():
             metrics["train/explained_variance"] = explained_variance(batch.value[batch.mask], batch.returns[batch.mask])
         return metrics | {"train/idle_episodes": 1 - int(batch.has_advantage.sum()) / len(batch)}

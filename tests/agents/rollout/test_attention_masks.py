@@ -10,8 +10,12 @@ from transformers import (
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
 )
 
 from agents.errors import ModelError
@@ -79,6 +83,22 @@ def test_layers_whose_masks_are_unknown_are_refused() -> None:
     made.config.layer_types = ["chunked_attention", "full_attention"]
     with pytest.raises(ModelError, match=r"layer_types.*chunked_attention.*take a model"):
         generator(made)
+
+
+def test_windows_of_gpt_neo_are_refused() -> None:
+    kinds: Settings = {"attention_types": [[["global", "local"], 1]], "window_size": 4}
+    sizes = {name: SIZES[name] for name in ("vocab_size", "hidden_size", "max_position_embeddings")}
+    model = GPTNeoForCausalLM(GPTNeoConfig(**sizes, **kinds, num_layers=2, num_heads=4))
+    with pytest.raises(ModelError, match=r"local.*take a model"):
+        generator(Policy(model, "none"))
+
+
+def test_a_decoder_that_asks_for_one_length_of_all_rows_is_refused() -> None:
+    sizes = {name: SIZES[name] for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")}
+    model = OPTForCausalLM(OPTConfig(**sizes, ffn_dim=64, word_embed_proj_dim=32, max_position_embeddings=64))
+    made = Policy(model, "none")
+    with pytest.raises(ModelError, match="needs one length for all episodes"):
+        play(made, generator(made))
 
 
 def test_a_row_that_sees_no_column_has_finite_attention() -> None:

@@ -12,6 +12,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.cli import main
+from agents.commands import train
 from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
@@ -33,6 +34,18 @@ def test_a_start_of_another_world_is_warned_of(start: Path, tmp_path: Path, caps
     main(["train", "--calls", "8", *flags, "--env-args", *TASKS, "tools=5", "--out", str(tmp_path / "run")])
     warning = f"Warning: {start.name} is trained further in another world than that of its training: tools=5 instead of"
     assert warning in capsys.readouterr().err
+
+
+def test_a_sampler_of_another_distribution_is_warned_of_once(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "SAMPLER_KL", -1.0)  # the local sampler has the trainer's distribution, up to rounding
+    flags = ["--policy.checkpoint", str(start), "--sampling.max-action-tokens", "2", *SMALL, "--eval-every", "0"]
+    main(["train", "--calls", "32", *flags, "--env-args", *TASKS, "--out", str(tmp_path / "run")])
+    divergences = [record["train/sampler_kl"] for record in read_metrics(tmp_path / "run")]
+    assert len(divergences) > 1
+    assert max(divergences) < 1e-6
+    assert capsys.readouterr().err.count("rollout.engine=local samples from another distribution than is trained") == 1
 
 
 def test_a_run_is_trained_resumed_and_evaluated(

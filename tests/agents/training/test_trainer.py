@@ -91,6 +91,14 @@ def test_the_first_loss_is_measured_at_ratio_one() -> None:
     assert float(terms["approx_kl"].detach()) / batch.action_tokens < 1e-9
 
 
+def test_the_divergence_of_the_sampler_is_that_before_the_first_update() -> None:
+    run = trainer(bandit_config(algorithm={"mini_batches": 4}, optim={"lr": 1e-2}))
+    episodes = play(run)
+    metrics = run.update(episodes)
+    assert metrics["train/sampler_kl"] < 1e-9 < metrics["train/approx_kl"]
+    assert run.update(episodes)["train/sampler_kl"] > 1e-5, "the policy is no longer the one that sampled"
+
+
 @pytest.mark.parametrize("trunk", ["shared", "detached", "separate"])
 def test_the_critic_warms_up_alone(trunk: str) -> None:
     """Bit by bit the same policy while the critic moves; afterwards the policy moves too."""
