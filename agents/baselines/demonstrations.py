@@ -107,7 +107,7 @@ def demonstrate(
 ) -> list[Trajectory]:
     """Return demonstrations of the tasks of an environment that has an oracle.
 
-    `seed` is that of the mistakes; there are none by default. For `on_episode` and `on_start` see `evaluate`.
+    `seed` is that of the mistakes, which the default leaves out. For `on_episode` and `on_start` see `evaluate`.
     """
     return evaluate(evaluation, NoisyOracleAgent(seed=seed, noise=noise or Noise()), on_episode, on_start)
 

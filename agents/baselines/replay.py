@@ -43,7 +43,7 @@ class ReplayAgent(EpisodeAgent[_Episode]):
 
     @classmethod
     def from_path(cls, path: str) -> Self:
-        """Read the recordings in a file or folder, see `read_recordings`. Raises `DataError` if there are none."""
+        """Read the recordings in a file or folder, see `read_recordings`. Raises `DataError` without any."""
         return cls(read_recordings(path), f"replay:{Path(path).stem}")
 
     def fork(self, source: int, target: int, attempt: int) -> None:

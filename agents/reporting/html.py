@@ -117,7 +117,7 @@ def format_rate(value: float) -> str:
 
 
 def format_interval(metrics: Mapping[str, float], name: str) -> str:
-    """Format the 95 % interval of a rate of `summarize` as percentages without decimals; empty if there is none."""
+    """Format the 95 % interval of a rate of `summarize` as percentages without decimals; empty without one."""
     low, high = metrics.get(name + LOW, nan), metrics.get(name + HIGH, nan)
     return "" if isnan(low) else f"{100 * low:.0f}–{100 * high:.0f} %"
 

@@ -230,7 +230,7 @@ def _short(panel: str) -> str:
 
 
 def _mean(values: Scores) -> float:
-    """Return the mean of the defined values; nan if there is none."""
+    """Return the mean of the defined values; nan without one."""
     defined = values[~np.isnan(values)]
     return float(np.mean(defined)) if len(defined) else float("nan")
 

@@ -205,7 +205,7 @@ def _identity(plan: Plan) -> dict[str, Any]:
 
 
 def _difference(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> str:
-    """Return the first differing setting with both values; empty if there is none."""
+    """Return the first differing setting with both values; empty without one."""
     for name, value in one.items():
         if isinstance(value, Mapping) and isinstance(other[name], Mapping) and value.keys() == other[name].keys():
             if found := _difference(value, other[name], f"{prefix}{name}."):

@@ -52,7 +52,7 @@ class CompiledBenchmark:
 
 
 def load_benchmark(data: str | Path | None = None) -> CompiledBenchmark:
-    """Return the benchmark in `data`, by default the installed one. Raises `ConfigurationError` if there is none."""
+    """Return the benchmark in `data`, by default the installed one. Raises `ConfigurationError` without it."""
     return _load(find_data(data))
 
 

@@ -80,7 +80,7 @@ def find_data(data: str | Path | None = None) -> Path:
         data: Folder that holds them at any depth; by default that of the environment variable, else the package's.
 
     Raises:
-        ConfigurationError: There are none; the message gives the remedy.
+        ConfigurationError: The folder lacks them, or no package is installed; the message gives the remedy.
     """
     place = data or os.environ.get(DATA_VARIABLE)
     if place:

@@ -37,7 +37,7 @@ class EpisodeView:
         tokens: Tokens of each call with log-probability and its class from 0, likely, to 4; empty where not logged.
         latencies: Seconds of the virtual clock that each call took, from a replay; empty without injected faults, and
             where the replay differs.
-        picture: Gold plan, marked; `None` where there is none.
+        picture: Gold plan, marked; `None` without one.
         why_no_fork: Reason for which the episode cannot be played again; empty where it can.
     """
 
@@ -178,7 +178,7 @@ def _view(pages: Pages, at: str) -> EpisodeView:
 
 
 def _advantages(episode: Trajectory) -> list[float]:
-    """Return the logged advantage of each call; empty where there is none, or another number of them."""
+    """Return the logged advantage of each call; empty without them, or with another number of them."""
     logged = episode.metadata.get("advantages")
     if not isinstance(logged, list) or len(logged) != len(episode.steps):
         return []
@@ -186,7 +186,7 @@ def _advantages(episode: Trajectory) -> list[float]:
 
 
 def _tokens(episode: Trajectory) -> list[list[tuple[str, float, int]]]:
-    """Return the logged tokens of each call; empty where there are none, or they have another form."""
+    """Return the logged tokens of each call; empty without them, or if they have another form."""
     logged = episode.metadata.get("token_log_probs")
     try:
         calls = [

@@ -71,7 +71,7 @@ class _Query:
         return [each for each in self.parents if each in introduced]
 
     def _next(self, introduced: list[Term]) -> Term | None:
-        """Return the next term to be introduced if a sentence is too long; `None` if there is none."""
+        """Return the next term to be introduced if a sentence is too long; `None` without one."""
         left = [term for term in self.parents if term not in introduced and term.head != CONST]
         left.sort(key=lambda term: term.head in ATOMS)  # stable: names last
         return left[0] if left else None
