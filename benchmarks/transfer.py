@@ -3,21 +3,17 @@
     python -m benchmarks.transfer --runs runs/learning/depth-5 --arms steptool final --seeds 3 --jobs 2
 
 The policies are those of finished runs of `benchmarks.learning.experiment`, and are not trained further. All play the
-same tasks greedily, the start also at its best temperature. With `--complexfuncbench-sft N` each then takes the same
-short fine-tuning on N demonstrations of ComplexFuncBench, and plays its test tasks. Finished evaluations are kept in
-the folders of the runs, and are repeated for other tasks or weights.
+same tasks greedily, the start also at its best temperature. Finished evaluations are kept in the folders of the runs,
+and are repeated for other tasks or weights. `benchmarks.complexfuncbench.transfer` fine-tunes them for another one.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import tyro
 
 from agents.evaluation.bootstrap import Scores, estimate
@@ -26,16 +22,15 @@ from agents.evaluation.panels import GREEDY, Panel, PanelEvaluation, key, traine
 from agents.evaluation.results import panel_digest
 from agents.models.bundle import build_policy
 from agents.models.checkpoint import load_digest, resolve_checkpoint
-from agents.reporting.console import Display
-from benchmarks.complexfuncbench.transfer import Tuned, planned, with_tables
 from benchmarks.harness.command import run_command
+from benchmarks.harness.jobs import do_all
 from benchmarks.harness.report import Result, Row
 from benchmarks.learning.aggregates import difference, iqm
 from benchmarks.learning.finished_runs import START
 from benchmarks.learning.report import interval, percent_text
+from benchmarks.learning.runs import finished
 from benchmarks.learning.training_run import BEST, POLICY, read_plan, read_result
 from steptool_env.errors import ConfigurationError
-from toolserver.children import worker_pool
 
 _BASELINE = "final"
 _SPLITS = ("G1_instruction", "G1_tool", "G1_category", "G2_instruction", "G2_category", "G3_instruction")
@@ -57,9 +52,6 @@ class Options:
     """Number of runs per arm, from seed 0."""
     episodes: int = 200
     """Number of tasks of each panel."""
-    complexfuncbench_sft: int = 0
-    """Number of demonstrations of ComplexFuncBench that each policy is fine-tuned on before it plays its test tasks; 0
-    leaves it out. The start is fine-tuned once for each seed."""
     jobs: int = 1
     """Number of processes, one thread each."""
 
@@ -68,28 +60,17 @@ def run(options: Options) -> Result:
     """Evaluate the policies that have not been yet, and compare.
 
     Raises:
-        ConfigurationError: A run is missing or unfinished, a number is out of its range, or ComplexFuncBench's data is
-            needed and missing.
+        ConfigurationError: A run is missing or unfinished, or a number is out of its range.
         CheckpointError: The policy of a run is missing.
     """
     if min(options.seeds, options.episodes, options.jobs) < 1 or not options.arms:
         raise ConfigurationError("seeds, episodes, jobs and the number of arms must be at least 1")
-    names = [START, *(f"{arm}-{seed}" for arm in options.arms for seed in range(options.seeds))]
-    for name in names:
-        if read_result(options.runs / name) is None:
-            raise ConfigurationError(
-                f"runs: {options.runs / name} holds no finished run; do it with learning.experiment"
-            )
-    demonstrations, size = options.complexfuncbench_sft, options.episodes
-    tuned = planned(options.runs, options.arms, options.seeds, demonstrations, size) if demonstrations else {}
+    names = finished(options.runs, options.arms, options.seeds)
     panels = panels_of(trained_depths(read_plan(options.runs / START).config.env)[0], options.episodes)
     missing = [folder for name in names if _read(folder := options.runs / name, panels) is None]
-    _perform("policies", [(_play, folder, panels) for folder in missing], len(names), options.jobs)
-    if every := [each for some in tuned.values() for each in some]:
-        _perform("fine-tunings", [(Tuned.play, each) for each in every if not each.read()], len(every), options.jobs)
+    do_all("policies", [(_play, folder, panels) for folder in missing], len(names), options.jobs)
     records = {name: record for name in names if (record := _read(options.runs / name, panels)) is not None}
-    result = _report(options, panels, records)
-    return with_tables(result, tuned, _BASELINE) if tuned else result
+    return _report(options, panels, records)
 
 
 def panels_of(depth: int, episodes: int) -> dict[str, tuple[Panel, ...]]:
@@ -112,21 +93,6 @@ def panels_of(depth: int, episodes: int) -> dict[str, tuple[Panel, ...]]:
     return {
         what: tuple(Panel(name, overrides, episodes) for name, overrides in some.items()) for what, some in new.items()
     }
-
-
-def _perform(name: str, waiting: Sequence[tuple[Callable[..., None], *tuple[Any, ...]]], count: int, jobs: int) -> None:
-    """Call the functions in child processes, several at a time; those of the `count` that do not wait are done."""
-    pool = worker_pool(jobs, partial(torch.set_num_threads, 1))
-    try:
-        with Display() as display:
-            phase = display.add_phase(name, count)
-            display.update(phase, count - len(waiting), count)
-            futures = [pool.submit(function, *arguments) for function, *arguments in waiting]
-            for done, future in enumerate(as_completed(futures), 1):
-                future.result()
-                display.update(phase, count - len(waiting) + done, count)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _play(folder: Path, panels: Mapping[str, Sequence[Panel]]) -> None:

@@ -62,6 +62,12 @@ class FineTuning:
         return values
 
 
+def named(result: str, config: Path) -> tuple[str, str]:
+    """Return the name of a result, with the group of the tasks that `config` has, and that group; empty for all."""
+    group = str(read_config(config).env.args.get("group", ""))
+    return "_".join(filter(None, (result, group.lower().replace("-", "_")))), group
+
+
 def oracle_episodes(config: Path, split: str, count: int | None = None) -> list[Trajectory]:
     """Return the oracle's episodes of a split, or of `count` tasks that are evenly spaced over it.
 

@@ -37,6 +37,7 @@ from benchmarks.complexfuncbench.fine_tuning import (
     fine_tune,
     greedy_episodes,
     loss_on,
+    named,
     oracle_episodes,
     read_policy,
 )
@@ -209,7 +210,7 @@ def _report(options: Options, start: Mapping[str, Any], runs: Runs) -> Result:
         f"Settings: {_from_root(options.config)}, and those of the arms in benchmarks/learning/arms.yaml.",
         f"Fine-tuning took {start['seconds']:.0f} s, evaluations included.",
     ]
-    group = read_config(options.config).env.args.get("group", "")
+    name, group = named("complexfuncbench_learning", options.config)
     title = f"Learning curve on {' '.join(filter(None, ('ComplexFuncBench', group)))}: demonstrations"
     if runs:
         title += ", then rewards"
@@ -240,7 +241,6 @@ def _report(options: Options, start: Mapping[str, Any], runs: Runs) -> Result:
         ]
     tables["At the end, greedy"] = _ends(start, runs)
     tables["Panels"] = [{"panel": name, "digest": digest} for name, digest in start["digests"].items()]
-    name = "_".join(filter(None, ("complexfuncbench_learning", group.lower().replace("-", "_"))))
     return Result(name, title, tables, notes, figures)
 
 

@@ -1,40 +1,48 @@
-"""ComplexFuncBench after a short fine-tuning: the part of `benchmarks.transfer` that trains.
+"""Transfer of training on long chains to ComplexFuncBench, after a short fine-tuning on its demonstrations.
 
-Every policy of the runs takes the same fine-tuning, on the same demonstrations in the order of the run's seed; the
-start takes it once for each seed. The loss on the oracle's test episodes is measured before and after.
+    python -m benchmarks.complexfuncbench.transfer --runs runs/learning/depth-5 --arms steptool final --seeds 3
+
+The policies are those of finished runs of `benchmarks.learning.experiment`. Each takes the same fine-tuning, on the
+same demonstrations in the order of the run's seed, and plays the test tasks; the start takes it once for each seed. The
+loss on the oracle's test episodes is measured before and after. Results are kept in the folders of the runs, and are
+made again for other settings or weights.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+import tyro
 
 from agents.evaluation.bootstrap import Scores, estimate
 from agents.evaluation.results import defined, metrics_of, panel_of
 from agents.models.checkpoint import load_digest, resolve_checkpoint
 from benchmarks.complexfuncbench.fine_tuning import (
+    CONFIG,
     FineTuning,
     encode,
     fine_tune,
     greedy_episodes,
     loss_on,
+    named,
     oracle_episodes,
     read_policy,
 )
+from benchmarks.harness.command import run_command
+from benchmarks.harness.jobs import do_all
 from benchmarks.harness.report import Result, Row, Value
 from benchmarks.learning.aggregates import difference, iqm
 from benchmarks.learning.finished_runs import START
 from benchmarks.learning.report import interval
+from benchmarks.learning.runs import finished
 from benchmarks.learning.training_run import POLICY, read_plan
+from steptool_env.errors import ConfigurationError
 
-TEST_TASKS = 160
-"""Number of tasks of the split `test`."""
-TUNING = FineTuning(0)
-"""Settings but for the number of demonstrations and the seed."""
+_BASELINE = "final"
 _PANEL = "ComplexFuncBench"
 _LOSSES = {"loss before": "before", "loss after": "after"}
 _RATES = {
@@ -44,6 +52,48 @@ _RATES = {
     "cut by the context %": "context_full_rate",
 }
 """Column -> metric of an evaluation."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Fine-tune the policies of a learning experiment on ComplexFuncBench, and compare them there.
+
+    Example: python -m benchmarks.complexfuncbench.transfer --runs runs/learning/depth-5 --arms steptool final
+    """
+
+    runs: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder of finished runs of one depth."""
+    arms: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ARM")] = ("steptool", _BASELINE)
+    """Names of the arms."""
+    seeds: int = 3
+    """Number of runs per arm, from seed 0. The start is fine-tuned once for each."""
+    demonstrations: int = 140
+    """Number of tasks of the split `train` that the oracle demonstrates."""
+    epochs: int = FineTuning.epochs
+    """Passes over the demonstrations."""
+    episodes: int = 160
+    """Number of test tasks, evenly spread over the split."""
+    config: Annotated[Path, tyro.conf.arg(metavar="FILE")] = CONFIG
+    """YAML file of the environment, as for `steptool train`."""
+    jobs: int = 1
+    """Number of processes, one thread each."""
+
+
+def run(options: Options) -> Result:
+    """Fine-tune the policies that have not been yet, and compare.
+
+    Raises:
+        ConfigurationError: A run is missing or unfinished, a number is out of its range, or ComplexFuncBench's data is
+            missing.
+        CheckpointError: The policy of a run is missing.
+    """
+    if min(options.seeds, options.epochs, options.jobs) < 1 or not options.arms:
+        raise ConfigurationError("seeds, epochs, jobs and the number of arms must be at least 1")
+    finished(options.runs, options.arms, options.seeds)
+    tuned = _planned(options)
+    every = [each for some in tuned.values() for each in some]
+    do_all("fine-tunings", [(Tuned.play, each) for each in every if not each.read()], len(every), options.jobs)
+    return _report(options, {name: [found for each in some if (found := each.read())] for name, some in tuned.items()})
 
 
 class Tuned(NamedTuple):
@@ -95,52 +145,42 @@ class Tuned(NamedTuple):
         partial.replace(self.file)
 
 
-def planned(runs: Path, arms: Sequence[str], seeds: int, demonstrations: int, episodes: int) -> dict[str, list[Tuned]]:
-    """Return the fine-tunings by policy, one for each seed.
-
-    Args:
-        runs: Folder of finished runs of the learning experiment.
-        arms: Names of their arms.
-        seeds: Number of runs per arm.
-        demonstrations: Number of demonstrations of the fine-tuning.
-        episodes: Number of test tasks; all, if there are fewer.
-
-    Raises:
-        ConfigurationError: There are fewer demonstrations, or ComplexFuncBench's data is missing.
-        CheckpointError: The start of the runs is missing.
-    """
-    oracle_episodes(TUNING.config, "train", demonstrations)
+def _planned(options: Options) -> dict[str, list[Tuned]]:
+    """Return the fine-tunings by policy, one for each seed."""
+    for split, count in (("train", options.demonstrations), ("test", options.episodes)):
+        oracle_episodes(options.config, split, count)
 
     def tuned(name: str, checkpoint: Path, seed: int) -> Tuned:
-        tuning = replace(TUNING, demonstrations=demonstrations, seed=seed)
-        return Tuned(runs / name, checkpoint, tuning, min(episodes, TEST_TASKS))
+        tuning = FineTuning(options.demonstrations, options.epochs, seed=seed, config=options.config)
+        return Tuned(options.runs / name, checkpoint, tuning, options.episodes)
 
-    start = resolve_checkpoint(read_plan(runs / START).config.policy.checkpoint)
+    start = resolve_checkpoint(read_plan(options.runs / START).config.policy.checkpoint)
     trained = {
-        arm: [tuned(name := f"{arm}-{seed}", runs / name / POLICY, seed) for seed in range(seeds)] for arm in arms
+        arm: [tuned(name := f"{arm}-{seed}", options.runs / name / POLICY, seed) for seed in range(options.seeds)]
+        for arm in options.arms
     }
-    return {START: [tuned(START, start, seed) for seed in range(seeds)], **trained}
+    return {START: [tuned(START, start, seed) for seed in range(options.seeds)], **trained}
 
 
-def with_tables(result: Result, tuned: Mapping[str, Sequence[Tuned]], baseline: str) -> Result:
-    """Add the tables of finished fine-tunings, with the differences to the start and to `baseline`."""
-    results = {name: [found for each in some if (found := each.read())] for name, some in tuned.items()}
-    rows, gains = _rows(results), _gains(results, baseline)
+def _report(options: Options, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Result:
+    """Return the losses and rates, and the differences to the start and to the final reward."""
     (digest,) = {each["panel"] for some in results.values() for each in some}
-    tuning = tuned[START][0].tuning
     tables: dict[str, Sequence[Row]] = {
-        **result.tables,
-        f"ComplexFuncBench after fine-tuning on {tuning.demonstrations} demonstrations": rows,
-        "ComplexFuncBench, differences": gains,
-        "Panels": [*result.tables["Panels"], {"panel": _PANEL, "digest": digest}],
+        "Policies": _rows(results),
+        "Differences": _gains(results),
+        "Panels": [{"panel": _PANEL, "digest": digest}],
     }
-    note = (
-        f"{_PANEL}: all weights of every policy are trained for {tuning.epochs} passes over the same "
-        f"{tuning.demonstrations} demonstrations, in the order of the run's seed; the start is trained once for each "
-        f"seed. Losses are those of the oracle's actions on {tuned[START][0].episodes} test tasks, in nats per token, "
-        "before and after it; the rates are greedy, on the same tasks."
-    )
-    return replace(result, tables=tables, notes=[*result.notes, note])
+    notes = [
+        f"All weights of every policy are trained for {options.epochs} passes over the same {options.demonstrations} "
+        "demonstrations, in the order of the run's seed; the start is trained once for each seed.",
+        f"Losses are those of the oracle's actions on {options.episodes} test tasks, in nats per token, before and "
+        "after it; the rates are greedy, on the same tasks.",
+        f"{options.seeds} runs of each arm; interquartile means with bootstrap intervals over runs, which leave out "
+        "that the tasks are a sample and are too narrow for fewer than ten runs.",
+    ]
+    name, group = named("complexfuncbench_transfer", options.config)
+    title = f"What training on long chains carries over to {' '.join(filter(None, ('ComplexFuncBench', group)))}"
+    return Result(name, title, tables, notes)
 
 
 def _rows(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
@@ -153,9 +193,9 @@ def _rows(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
     return rows
 
 
-def _gains(results: Mapping[str, Sequence[Mapping[str, Any]]], baseline: str) -> list[Row]:
+def _gains(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
     pairs = [(name, START) for name in results if name != START]
-    pairs += [(name, baseline) for name in results if baseline in results and name not in (START, baseline)]
+    pairs += [(name, _BASELINE) for name in results if _BASELINE in results and name not in (START, _BASELINE)]
     gains: list[Row] = []
     for name, other in pairs:
 
@@ -174,3 +214,7 @@ def _scores(results: Mapping[str, Sequence[Mapping[str, Any]]], name: str, metri
 def _nats(found: Any) -> str:
     value, low, high = (float(part) for part in found)
     return f"{value:.3f}" if np.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+if __name__ == "__main__":
+    run_command("complexfuncbench.transfer", Options, run, ["scipy"])

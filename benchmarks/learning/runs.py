@@ -13,8 +13,9 @@ from rich.progress import TaskID
 from agents.errors import TrainingError
 from agents.reporting.console import Display
 from agents.training.subprocess_run import ModuleProcess
+from benchmarks.learning.finished_runs import START
 from benchmarks.learning.training_run import OnCalls, Plan, mean_pass, play, read_result
-from steptool_env.errors import StepToolError
+from steptool_env.errors import ConfigurationError, StepToolError
 
 PACKAGES = ("scipy", "safetensors", "tokenizers")
 """Packages whose versions are recorded with the results."""
@@ -150,3 +151,16 @@ def _run_in_process(plan: Plan, on_calls: OnCalls) -> str:
         except TrainingError as error:
             return str(error)
     return ""
+
+
+def finished(runs: Path, arms: Sequence[str], seeds: int) -> list[str]:
+    """Return the names of the start and of the first runs of the arms, which are folders in `runs`.
+
+    Raises:
+        ConfigurationError: A run is missing or unfinished.
+    """
+    names = [START, *(f"{arm}-{seed}" for arm in arms for seed in range(seeds))]
+    for name in names:
+        if read_result(runs / name) is None:
+            raise ConfigurationError(f"runs: {runs / name} holds no finished run; do it with learning.experiment")
+    return names

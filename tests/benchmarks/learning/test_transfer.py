@@ -16,7 +16,7 @@ from agents.models.decoder import lora_rank
 from agents.training.config import read_config, read_yaml
 from benchmarks import transfer
 from benchmarks.complexfuncbench import transfer as fine_tuned
-from benchmarks.complexfuncbench.fine_tuning import CONFIG, read_policy
+from benchmarks.complexfuncbench.fine_tuning import CONFIG, FineTuning, read_policy
 from benchmarks.learning.experiment import Options as Experiment
 from benchmarks.learning.experiment import planned
 from benchmarks.learning.training_run import POLICY, play
@@ -82,37 +82,40 @@ def test_every_policy_is_evaluated_once_on_every_panel(runs: Path, monkeypatch: 
 
 @pytest.mark.slow
 def test_every_policy_takes_the_same_fine_tuning_on_complexfuncbench(
-    runs: Path, complexfuncbench_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runs: Path, complexfuncbench_data: Path, tmp_path: Path
 ) -> None:
     """Losses fall on other tasks, all weights are trained with and without adapters, and it is done once."""
     settings = read_yaml(CONFIG)
     settings |= {"sampling": {"max_action_tokens": 2}, "policy": {"context": 2500}}
     settings["env"]["args"] |= {"group": "Attraction", "call_budget": 2, "max_observation_length": 64}
     (config := tmp_path / "config.yaml").write_text(json.dumps(settings))
-    monkeypatch.setattr(fine_tuned, "TUNING", replace(fine_tuned.TUNING, config=config, batch_episodes=2))
-    options = Options(runs, seeds=1, episodes=1, complexfuncbench_sft=6)
-    result = run(options)
+    options = fine_tuned.Options(runs, seeds=1, demonstrations=12, episodes=1, config=config)
+    result = fine_tuned.run(options)
 
-    (rows,) = (rows for heading, rows in result.tables.items() if "after fine-tuning on 6" in heading)
+    assert result.name == "complexfuncbench_transfer_attraction"
+    rows, gains, panels = result.tables.values()
     assert [row["policy"] for row in rows] == ["start", "steptool", "final"]
     for row in rows:
         assert float(str(row["loss after"])) < float(str(row["loss before"])) - 0.1
         assert (row["needed calls %"], row["solved %"]) == ("0.0", "0.0")
-    differences = [row["difference"] for row in result.tables["ComplexFuncBench, differences"]]
-    assert differences == ["steptool - start", "final - start", "steptool - final"]
-    assert result.tables["Panels"][-1]["panel"] == "ComplexFuncBench"
+    assert [row["difference"] for row in gains] == ["steptool - start", "final - start", "steptool - final"]
+    assert [row["panel"] for row in panels] == ["ComplexFuncBench"]
 
     kept = (runs / "final-0" / "transfer-complexfuncbench-0.json").stat().st_mtime_ns
-    assert run(options).tables == result.tables
+    assert fine_tuned.run(options).tables == result.tables
     assert (runs / "final-0" / "transfer-complexfuncbench-0.json").stat().st_mtime_ns == kept
     with pytest.raises(ConfigurationError, match="85 tasks: 'train' of ComplexFuncBench has 84; ask for 1 to 84"):
-        run(replace(options, complexfuncbench_sft=85))
+        fine_tuned.run(replace(options, demonstrations=85))
+    with pytest.raises(ConfigurationError, match="25 tasks: 'test' of ComplexFuncBench has 24"):
+        fine_tuned.run(replace(options, episodes=25))
+    with pytest.raises(ConfigurationError, match=r"runs: .*steptool-1 holds no finished run"):
+        fine_tuned.run(replace(options, seeds=2))
 
 
 def test_a_result_of_other_weights_is_not_reused(start: Path, tmp_path: Path) -> None:
     """As after the start of the runs was trained again in its folder."""
     copytree(start, policy := tmp_path / "policy")
-    tuned = fine_tuned.Tuned(tmp_path, policy, fine_tuned.TUNING, 1)
+    tuned = fine_tuned.Tuned(tmp_path, policy, FineTuning(1), 1)
     tuned.file.write_text(json.dumps({"settings": tuned.identity}))
     assert tuned.read() is not None
     double(policy)
