@@ -41,6 +41,7 @@ from agents.training.resumption import check_resumed
 
 Evaluation = Callable[[], dict[str, float]]
 OnIteration = Callable[[Counters, dict[str, float]], None]
+_LONGEST_REST = 8  # consecutive iterations without a step that a run outlasts
 
 
 class OnlineTrainer:
@@ -71,6 +72,7 @@ class OnlineTrainer:
         self._episode_log = EpisodeLog(Path(config.out), logged, bundle.codec) if logged else None
         self._collector = RolloutCollector(config, bundle, pool, self._engine, gateway, processes, logged=logged)
         self._backoff = ServerBackoff()
+        self._rest = 0  # consecutive iterations whose episodes have no step
         self._estimator = make_estimator(config.algorithm)
         self._reference = bundle.policy.frozen_copy() if config.algorithm.kl_coef else None
         self._reference_digest = checkpoint.weights_digest(self._reference) if self._reference else ""
@@ -122,6 +124,14 @@ class OnlineTrainer:
             raise TrainingError(
                 f"every episode of several iterations in a row was lost to the tool server; wrote {folder}: start the "
                 "server and continue with --resume"
+            )
+        self._rest = self._rest + 1 if rollout.episodes and not rollout.calls else 0
+        if self._rest > _LONGEST_REST:
+            self.save(folder := Path(self.config.out) / f"checkpoint-{done.iteration}")
+            raise TrainingError(
+                f"rollout.harness={self.config.rollout.harness} took no step in any episode of {self._rest} iterations "
+                f"in a row, so the run would never reach calls={self.config.calls}; wrote {folder}: take steps with "
+                "`task.call` or `task.step`, or return the answer"
             )
         train_begin = time.perf_counter()
         metrics = self.update(rollout.episodes) if rollout.episodes else {}

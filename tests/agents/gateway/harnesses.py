@@ -96,6 +96,11 @@ def hanging(task: HarnessTask) -> None:
     released.wait()
 
 
+def idle(task: HarnessTask) -> None:
+    """Asks the model, and takes no step."""
+    chat(task, task.messages)
+
+
 def silent(task: HarnessTask) -> str:
     return "I know it all."
 

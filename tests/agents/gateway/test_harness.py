@@ -6,16 +6,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import torch
 
-from agents.errors import ConfigurationError, HarnessError
+from agents.errors import ConfigurationError, HarnessError, TrainingError
 from agents.gateway.episode import HarnessEpisode
 from agents.gateway.gateway import Gateway
 from agents.gateway.harness_collector import collect_with_harness
+from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
 from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts
 from agents.rollout.config import RolloutConfig, Sampling
@@ -317,3 +319,14 @@ def test_training_with_a_harness_gives_the_weights_of_training_without() -> None
     assert not all(map(torch.equal, start, plain.bundle.policy.parameters()))
     for one, other in zip(plain.bundle.policy.parameters(), played.bundle.policy.parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-8, rtol=1e-6)
+
+
+def test_a_run_whose_harness_takes_no_step_ends(tmp_path: Path) -> None:
+    """It would never make its calls."""
+    settings = {"harness": "tests.agents.gateway.harnesses:idle"}
+    config = bandit_config(algo="reinforce", episodes=2, rollout=settings, out=str(tmp_path))
+    with closing(Gateway(settings["harness"], 60.0)) as gateway:
+        run = OnlineTrainer(config, exact_bundle(), bandits(2), gateway=gateway)
+        with pytest.raises(TrainingError, match=r"harnesses:idle took no step .* 9 iterations .* never reach calls="):
+            run.run()
+    assert checkpoint.newest(tmp_path) == tmp_path / "checkpoint-8"
