@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -113,6 +113,16 @@ def read_run(folder: Path, name: str = "") -> Run:
         read_held_out(folder),
         read_judge(folder),
         read_run_settings(folder),
-        int(config.get("eval_episodes") or 0),
-        int(config.get("calls") or 0),
+        _count(config, "eval_episodes", folder),
+        _count(config, "calls", folder),
     )
+
+
+def _count(config: Mapping[str, Any], name: str, folder: Path) -> int:
+    """Return a number of the settings of a training; 0 without it."""
+    value = config.get(name) or 0
+    if type(value) is not int or value < 0:
+        raise DataError(
+            f"{folder}: the settings of its training have {name}={value!r:.60}, which must be a whole number"
+        )
+    return value

@@ -10,6 +10,7 @@ import yaml
 
 from agents.evaluation.results import read_object, read_run_record
 from steptool_env.errors import DataError
+from steptool_env.options import is_number
 
 _OF_THE_PLACE = ("out", "server_url")
 """Settings that change no result."""
@@ -78,11 +79,11 @@ def _of_evaluation(run: Mapping[str, Any]) -> RunSettings:
     agent, seed = run.get("agent"), _seed(evaluation)
     training = run.get("training") or {}
     if training or str(agent).startswith("policy:"):
-        settings, calls = training.get("settings") or {}, training.get("calls", 0)
+        settings, calls = training.get("settings") or {}, training.get("calls")
         # Of one training, evaluations under several seeds say nothing about other trainings.
         seed = _seed(settings)
         # A finished training is one point, though its seeds end at other iterations.
-        finished = 0 < settings.get("calls", 0) <= calls
+        finished = is_number(calls, 0) and is_number(settings.get("calls"), 1, calls)
         # Of settings without their data, and of one that was ended somewhere, the path alone tells policies apart.
         comparable = _ONLINE in settings or (_DATA in settings and not settings.get(_STOPPED))
         place = "" if comparable else agent

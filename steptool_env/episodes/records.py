@@ -63,8 +63,10 @@ _COUNTS = ("call_budget", "search_calls", "search_invalid_calls", "tokens")
 def _check_metadata(metadata: Mapping[str, Any]) -> None:
     """Raise `TypeError` and the like where metadata that metrics and exports read are of another form."""
     for name, value in metadata.get("outcome", {}).items():
-        if name.startswith("is_solved") or name == "progress":
+        if name == "progress":
             _number(value)
+        elif name.startswith("is_solved") and not 0 <= _number(value) <= 1:
+            raise ValueError(f"{name} must be from 0 to 1, not {value!r:.60}")
     for name in _COUNTS:
         if type(value := metadata.get(name, 0)) is not int or value < 0:
             raise ValueError(f"{name} must be a number of at least 0, not {value!r:.60}")
@@ -179,8 +181,14 @@ def _read_tool(record: Mapping[str, Any]) -> ApiSpec:
         _text(record, "tool"),
         _text(record, "name"),
         _text(record, "description"),
-        tuple(Parameter(**parameter) for parameter in record["required"]),
-        tuple(Parameter(**parameter) for parameter in record["optional"]),
+        tuple(map(_read_parameter, record["required"])),
+        tuple(map(_read_parameter, record["optional"])),
         _text(record, "method"),
         tool_description=_text(record, "tool_description"),
     )
+
+
+def _read_parameter(record: Mapping[str, Any]) -> Parameter:
+    for name in record.keys() - {"default"}:
+        _text(record, name)
+    return Parameter(**record)

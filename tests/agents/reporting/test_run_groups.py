@@ -10,6 +10,7 @@ import yaml
 
 from agents.cli import main
 from agents.commands.report import read_run, run_names
+from agents.evaluation.run_settings import read_run_settings
 from agents.evaluation.run_settings import RunSettings
 from agents.reporting.run_groups import Run, SeedGroup, played_metrics, seed_groups, trained_metrics
 from agents.reporting.runs import run_tables
@@ -229,6 +230,21 @@ def test_trainings_are_grouped_by_their_settings(tmp_path: Path) -> None:
     tables = run_tables([run for each in [group] for run in each.runs])
     assert [row[-1] for row in tables[0].rows] == ["66.7 % (53–78 %)", "80.0 % (67–89 %)"]
     assert tables[-1].rows == [("grpo", "2", "0.0 % (0–0 %)", "73.3 % (67–80 %)")]
+
+
+@pytest.mark.parametrize("wrong", ["600", [600], -1, True])
+def test_settings_of_another_form_are_named(wrong: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        report([str(configured(tmp_path / "a", 0, 2, calls=wrong))], tmp_path, capsys)
+    assert f"a: the settings of its training have calls={wrong!r}, which must be a whole" in capsys.readouterr().err
+
+
+def test_a_training_without_a_number_of_calls_is_an_unfinished_one(tmp_path: Path) -> None:
+    whole = {"settings": SETTINGS | {"calls": 100}, "iteration": 5}
+    finished = [policy(tmp_path / f"a-{n}", 1.0, n, training=whole | {"calls": 100 + n}) for n in range(2)]
+    unknown = [policy(tmp_path / f"b-{n}", 1.0, n, training=whole | {"calls": {"a": n}}) for n in range(2)]
+    digests = [read_run_settings(folder).digest for folder in (*finished, *unknown)]
+    assert digests[0] == digests[1] != digests[2] == digests[3]
 
 
 def test_unfinished_trainings_are_left_out_of_the_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
