@@ -10,8 +10,7 @@ import yaml
 
 from agents.cli import main
 from agents.commands.report import read_run, run_names
-from agents.evaluation.run_settings import read_run_settings
-from agents.evaluation.run_settings import RunSettings
+from agents.evaluation.run_settings import RunSettings, read_run_settings
 from agents.reporting.run_groups import Run, SeedGroup, played_metrics, seed_groups, trained_metrics
 from agents.reporting.runs import run_tables
 from steptool_env.errors import ConfigurationError
