@@ -76,8 +76,11 @@ class Registry(Generic[T]):
         named = {key: value for key, value in bound.arguments.items() if kinds[key] not in rest}
         return {**named, **{key: options[key] for key in options.keys() - named.keys()}}
 
-    def factory(self, name: str) -> Any:
+    def factory(self, name: object) -> Any:
         """Return the factory of `name`. Raises `ConfigurationError` for one that is unknown or cannot be imported."""
+        if not isinstance(name, str):
+            listed = ", ".join(self.names())
+            raise ConfigurationError(f"{self.kind}={name!r:.60}: must be one of {listed} or 'module:factory'")
         place = self._places.get(name, name)
         module, _, attribute = place.partition(":")
         if not (module and attribute):

@@ -232,7 +232,7 @@ def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 def _completed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings over those of their algorithm over the defaults."""
     algo = settings.get("algo", TrainConfig.algo)
-    if algo not in ALGORITHMS:
+    if algo not in tuple(ALGORITHMS):  # which may be a list, and so of no hash
         raise ConfigurationError(f"algo: {algo!r} is not known; choose one of {', '.join(ALGORITHMS)}")
     return merged(merged(asdict(TrainConfig()), ALGORITHMS[algo]), settings)
 

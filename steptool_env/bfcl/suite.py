@@ -1,10 +1,10 @@
 """Suite of BFCL's multi-turn tasks with the simulated APIs that answer them."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from steptool_env.errors import ConfigurationError
+from steptool_env.options import shared_by_options
 from steptool_env.suites.simulated import SimulatedSuite
 from steptool_env.types import Task, Turn
 from toolserver.bfcl import APIS, CATEGORIES, BfclTask, load_apis, load_tasks
@@ -84,7 +84,7 @@ class BfclSuite(SimulatedSuite):
         )
 
 
-@lru_cache(maxsize=16)
+@shared_by_options(16)
 def load_suite(split: str = "all", category: str = "", faults: str = "none") -> BfclSuite:
     """Return the suite of these arguments; environments with the same arguments share it."""
     return BfclSuite(split, category, faults)

@@ -1,7 +1,6 @@
 """Suite of ComplexFuncBench's tasks with recorded answers."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from steptool_env.complexfuncbench.benchmark import load_benchmark
 from steptool_env.complexfuncbench.splits import select
 from steptool_env.complexfuncbench.task import GoldTask
 from steptool_env.errors import ConfigurationError
+from steptool_env.options import shared_by_options
 from steptool_env.suites.listed import ListedSuite
 from steptool_env.suites.server_match import ServerMatch
 from steptool_env.types import Task
@@ -99,7 +99,7 @@ class ComplexFuncBenchSuite(ListedSuite):
         )
 
 
-@lru_cache(maxsize=16)
+@shared_by_options(16)
 def load_suite(
     split: str = "train",
     group: str = "",

@@ -7,7 +7,7 @@ from typing import Any
 from steptool_env.episodes.observations import check_observation
 from steptool_env.episodes.prompts import check_style
 from steptool_env.errors import ConfigurationError
-from steptool_env.formats import Format, make_format
+from steptool_env.formats import FORMATS, Format, make_format
 from steptool_env.rewards import REWARDS, RewardFunction, make_reward
 from toolserver.catalog.api_schema import OBSERVATION_LENGTH
 
@@ -81,6 +81,8 @@ def make_config(
     Raises:
         ConfigurationError: An argument is invalid; the message lists valid values.
     """
+    REWARDS.factory(reward)
+    FORMATS.factory(call_format)
     given = check_options(reward_options)
     options = {"judge": judge, **given} if judge and reward in _JUDGED else given
     made = make_reward(reward, **options)

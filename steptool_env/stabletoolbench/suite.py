@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from steptool_env.benchmarks.solutions import BenchmarkSolutions
 from steptool_env.errors import ConfigurationError, StepToolError
+from steptool_env.options import shared_by_options
 from steptool_env.retrieval.retrievers import document_of, make_retriever
 from steptool_env.stabletoolbench.sample import SAMPLE, suite_name
 from steptool_env.suites.imported import imported_cache
@@ -56,7 +56,7 @@ class StableToolBenchSuite(ListedSuite):
     or `queries` and `cache`.
 
     Args:
-        name: Query set, e.g. `G1_instruction`; or `all`: those of the six sets that are there, each task
+        suite: Query set, e.g. `G1_instruction`; or `all`: those of the six sets that are there, each task
             under the name of its set. An id that two sets have gets its set's name before it there.
         data: Folder with the data. Its recordings are imported once into the user's cache directory.
         queries: Query file, folder of `<set>.json` files, or folder of such a `test_instruction/`, instead of those in
@@ -74,7 +74,7 @@ class StableToolBenchSuite(ListedSuite):
 
     def __init__(
         self,
-        name: str,
+        suite: str,
         data: str | Path | None = None,
         queries: str | Path | None = None,
         cache: str | Path | None = None,
@@ -86,11 +86,11 @@ class StableToolBenchSuite(ListedSuite):
         retrieved = _retrieved(tools)
         if miss not in MISSES:
             raise ConfigurationError(f"miss={miss!r}: must be one of {', '.join(MISSES)}; a server supports more")
-        self._arguments = (name, _text(data), _text(queries), _text(cache), miss, faults, tools, retriever)
+        self._arguments = (suite, _text(data), _text(queries), _text(cache), miss, faults, tools, retriever)
         sample = data is None and queries is None and cache is None
         data = SAMPLE if sample else data
         place = data if queries is None else queries
-        files = _all_files(data, queries) if name == ALL else {name: _query_file(name, data, queries)}
+        files = _all_files(data, queries) if suite == ALL else {suite: _query_file(suite, data, queries)}
         self._cache = _cache_directory(data, cache)
         self._catalog = Catalog() if self._cache is None else load_catalog(self._cache)
         tasks = _distinct(
@@ -102,7 +102,7 @@ class StableToolBenchSuite(ListedSuite):
             tasks = _with_retrieved(tasks, self.whole_catalog(), retriever, retrieved)
         self._miss = miss
         self._faults = faults
-        super().__init__(suite_name(name, place), tasks)
+        super().__init__(suite_name(suite, place), tasks)
         self.initial_state(self._tasks[0], 0)  # reject an unknown fault level before the first reset
 
     def initial_state(self, task: Task, episode_seed: int) -> str:
@@ -146,7 +146,7 @@ class StableToolBenchSuite(ListedSuite):
         return StableToolBenchSuite, self._arguments
 
 
-load_suite = lru_cache(maxsize=8)(StableToolBenchSuite)
+load_suite = shared_by_options(8)(StableToolBenchSuite)
 """Suite of the given arguments; environments with the same arguments share it."""
 
 
@@ -186,7 +186,7 @@ def _query_file(name: str, data: str | Path | None, queries: str | Path | None) 
 
 def _query_place(data: str | Path | None, queries: str | Path | None) -> Path:
     """Return the query file or folder. StableToolBench's `solvable_queries/` has the files one level below."""
-    place = Path(queries) if queries is not None else Path(str(data)) / _QUERIES
+    place = Path(str(queries)) if queries is not None else Path(str(data)) / _QUERIES
     below = place / _QUERIES.name
     return below if below.is_dir() and not any(place.glob("*.json")) else place
 

@@ -1,10 +1,10 @@
 """Suite of tau2's telecom tasks with the simulated provider and phone that answer them."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from steptool_env.errors import ConfigurationError
+from steptool_env.options import shared_by_options
 from steptool_env.suites.simulated import SimulatedSuite
 from steptool_env.types import Task
 from toolserver.tau2 import APIS, CATEGORY, GROUPS, SPLITS, Tau2Task, load_apis, load_tasks
@@ -67,7 +67,7 @@ class Tau2Suite(SimulatedSuite):
         return Task(task.id, suite, query, tuple(load_apis().values()), relevant, solution=task)
 
 
-@lru_cache(maxsize=16)
+@shared_by_options(16)
 def load_suite(split: str = "all", group: str = REPAIRS, policy: str = "manual", faults: str = "none") -> Tau2Suite:
     """Return the suite of these arguments; environments with the same arguments share it."""
     return Tau2Suite(split, group, policy, faults)

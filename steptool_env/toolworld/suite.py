@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from steptool_env.errors import ConfigurationError
+from steptool_env.options import shared_by_options
 from steptool_env.suites.server_match import ServerMatch
 from steptool_env.toolworld import TaskSampler, WorldTask, read_task_id
 from steptool_env.types import Task
@@ -146,7 +147,7 @@ def _info(world_seed: int, level: str, tools: int | None, version: int) -> Serve
     return world_info(_vendors(world_seed, level, tools, version))
 
 
-@lru_cache(maxsize=32, typed=True)
+@shared_by_options(32)
 def load_suite(
     split: str = "train",
     level: str = "lite",

@@ -214,28 +214,6 @@ def test_a_line_with_any_field_wrong_is_read_or_refused(data: st.DataObject, wro
     assert encode(trajectory_record(read))
 
 
-@pytest.mark.parametrize("wrong", [{"name": ["a"]}, {"type": {}}, {"description": 5}, {"more": ""}])
-def test_parameters_of_another_form_are_refused(wrong: dict[str, Any]) -> None:
-    """Exports name and describe them."""
-    record = json.loads(encode(EPISODE))
-    record["task"]["tools"][0]["optional"] = [{"name": "a", "type": "STRING", "description": "", "default": {"b": 1}}]
-    assert read_trajectory(record).task.tools[0].optional[0].default == {"b": 1}
-    record["task"]["tools"][0]["optional"][0] |= wrong
-    with pytest.raises(DataError, match=f"{next(iter(wrong))}"):
-        read_trajectory(record)
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [{"call_budget": "12"}, {"tokens": "many"}, {"search_calls": None}, {"search_invalid_calls": -1},
-     {"outcome": {"progress": "half"}}, {"outcome": {"is_solved": 2}}, {"outcome": {"is_solved_1": -0.1}},
-     {"search_tree": [{"parent": 0}]}, {"search_tree": 5}],
-)  # fmt: skip
-def test_metadata_that_metrics_and_exports_cannot_read_are_refused(metadata: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match="not a trajectory"):
-        read_trajectory(EPISODE | {"metadata": EPISODE["metadata"] | metadata})
-
-
 def test_appending_keeps_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "new" / "t.jsonl"
     for append in (False, True, True):

@@ -21,6 +21,8 @@ _SEARCH_TOO = 0.8  # probability that a vendor also offers the search for an id 
 _BROKEN = 0.05  # probability that an API of an unreliable vendor does not work
 _CLOSED = 0.2  # share of those APIs that are closed instead of broken
 
+_MOST = 1_000_000  # vendors, whose plans take some twenty seconds
+
 
 class VendorPlan(NamedTuple):
     """Settings of one vendor: domain, name, operations and reliability. `VendorRegistry.identity` contains a digest."""
@@ -47,8 +49,8 @@ class VendorRegistry:
 
     def __init__(self, world: World, tools: int | None = None) -> None:
         count = world.level.tools if tools is None else tools
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ConfigurationError(f"tools: {count!r} is not a number of vendors; use an integer of at least 1")
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST:
+            raise ConfigurationError(f"tools: {count!r} is not a number of vendors; use an integer from 1 to {_MOST}")
         self.world = world
         self.plans = _plans(world, count)
         self._tools: dict[int, VendorTool] = {}
