@@ -205,7 +205,7 @@ def _report(options: Options, start: Mapping[str, Any], runs: Runs) -> Result:
     }  # fmt: skip
     notes = [
         f"The start: {options.demonstrations} demonstrations, {options.epochs} passes over them, all weights; the loss "
-        f"is on all validation tasks, the other figures of the passes are on {_VALIDATION} of them, of all groups. "
+        f"is on all validation tasks, the other figures of the passes are on {_validation(options)}. "
         "Every evaluation plays the same tasks; needed calls are the mean share of the reference solution's calls.",
         f"Settings: {_from_root(options.config)}, and those of the arms in benchmarks/learning/arms.yaml.",
         f"Fine-tuning took {start['seconds']:.0f} s, evaluations included.",
@@ -242,6 +242,11 @@ def _report(options: Options, start: Mapping[str, Any], runs: Runs) -> Result:
     tables["At the end, greedy"] = _ends(start, runs)
     tables["Panels"] = [{"panel": name, "digest": digest} for name, digest in start["digests"].items()]
     return Result(name, title, tables, notes, figures)
+
+
+def _validation(options: Options) -> str:
+    _, group = named("", options.config)
+    return "them, too" if group else f"{_VALIDATION} of them, of all groups"
 
 
 def _from_root(file: Path) -> Path:
