@@ -13,7 +13,7 @@ ones go on.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -41,6 +41,7 @@ from benchmarks.complexfuncbench.fine_tuning import (
     oracle_episodes,
     read_policy,
 )
+from benchmarks.complexfuncbench.tasks import visible
 from benchmarks.harness.command import run_command
 from benchmarks.harness.process import ROOT
 from benchmarks.harness.report import RESULTS, Result, Row, Value, origin
@@ -50,7 +51,10 @@ from benchmarks.learning.finished_runs import at_marks
 from benchmarks.learning.report import interval, percent_text
 from benchmarks.learning.runs import PACKAGES, perform
 from benchmarks.learning.training_run import Plan
+from steptool_env.complexfuncbench.benchmark import load_benchmark
+from steptool_env.complexfuncbench.splits import select
 from steptool_env.errors import ConfigurationError
+from toolserver.complexfuncbench.data import find_data, read_apis, read_tasks
 
 _ARMS = ("steptool", "final")
 _DECODINGS = {GREEDY: 0.0}  # sampled actions of a policy that learns ramble, and take several times as long
@@ -128,7 +132,8 @@ def run(options: Options) -> Result:
     runs: dict[str, list[Mapping[str, Any]]] = {}
     for each in perform(plans, options.jobs):
         runs.setdefault(each["arm"], []).append(each)
-    return _report(options, start, runs)
+    result = _report(options, start, runs)
+    return replace(result, notes=[*result.notes, _shown(options)])
 
 
 def _panels(options: Options) -> tuple[Panel, Panel]:
@@ -242,6 +247,19 @@ def _report(options: Options, start: Mapping[str, Any], runs: Runs) -> Result:
     tables["At the end, greedy"] = _ends(start, runs)
     tables["Panels"] = [{"panel": name, "digest": digest} for name, digest in start["digests"].items()]
     return Result(name, title, tables, notes, figures)
+
+
+def _shown(options: Options) -> str:
+    """Say of how many test tasks the observations show all values that calls need, which bounds the tasks solved."""
+    env = read_config(options.config).env.args
+    data = find_data(env.get("data"))
+    chosen = {task.id for task in select(load_benchmark(data).tasks.values(), _TEST, env.get("group", ""))}
+    limit = env["max_observation_length"]
+    (row,) = visible([task for task in read_tasks(data) if task.id in chosen], read_apis(data), [limit])
+    return (
+        f"The first {limit} characters of answers, which a policy sees, hold all values of later calls in "
+        f"{row['tasks with all values shown %']} % of the {len(chosen)} test tasks."
+    )
 
 
 def _validation(options: Options) -> str:

@@ -102,7 +102,7 @@ def answer_lengths(tasks: Sequence[RecordedTask]) -> Row:
     return {f"{share:.0%}": lengths[round(share * (len(lengths) - 1))] for share in _SHARES}
 
 
-def visible(tasks: Sequence[RecordedTask], apis: dict[str, ApiSpec]) -> list[Row]:
+def visible(tasks: Sequence[RecordedTask], apis: dict[str, ApiSpec], limits: Sequence[int] = _LIMITS) -> list[Row]:
     """Count the values that calls take from earlier answers, and those in the first characters of the answer."""
     seen: Counter[int] = Counter()
     whole: Counter[int] = Counter()
@@ -111,7 +111,7 @@ def visible(tasks: Sequence[RecordedTask], apis: dict[str, ApiSpec]) -> list[Row
         bodies = [encode_body("", call.response).decode() for call in task.calls]
         inputs = [each for flow in data_flows(task.query, task.calls, apis) for each in flow.inputs]
         total += len(inputs)
-        for limit in _LIMITS:
+        for limit in limits:
             shown = sum(str(each.value) in bodies[each.holders[0]][:limit] for each in inputs)
             seen[limit] += shown
             whole[limit] += shown == len(inputs)
@@ -122,7 +122,7 @@ def visible(tasks: Sequence[RecordedTask], apis: dict[str, ApiSpec]) -> list[Row
             "values shown %": _percent(seen[limit], total),
             "tasks with all values shown %": _percent(whole[limit], len(tasks)),
         }
-        for limit in _LIMITS
+        for limit in limits
     ]
 
 

@@ -30,6 +30,7 @@ def test_two_arms_train_from_the_start_that_the_demonstrations_made(config: Path
     )
     result = run(options)
     assert result.name == "complexfuncbench_learning_attraction", "of the group, beside that of all groups"
+    assert result.notes[-1].startswith("The first 64 characters of answers, which a policy sees, hold all values")
     tuning, training, differences, ends, panels = result.tables.values()
     assert [row["passes"] for row in tuning] == [0, 1, 2]
     losses = [float(str(row["loss, nats per token"])) for row in tuning]
