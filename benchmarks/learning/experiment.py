@@ -11,7 +11,7 @@ time and repeated with more seeds or arms.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,12 +65,15 @@ class Options:
     starting checkpoint is at the same path on every node."""
     runs: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/learning")
     """Folder of the runs."""
+    name: str = ""
+    """Name of the result files; by default `learning_depth_N`, which another set of arms would replace."""
 
 
 def run(options: Options) -> Result:
     """Do all unfinished runs, and compare. Raises as `planned` and `perform` do."""
     results = perform(planned(options, origin(PACKAGES)), options.jobs, options.ray)
-    return report(Experiment.of(options.arms, results))
+    result = report(Experiment.of(options.arms, results))
+    return replace(result, name=options.name or result.name)
 
 
 def planned(options: Options, started: Mapping[str, Any]) -> list[Plan]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def test_an_interrupted_experiment_goes_on_to_the_numbers_of_an_unbroken_one(
     broken_off(plans[2], at=48)
     assert checkpoint.newest(plans[2].folder) == plans[2].folder / "checkpoint-2"
     finished = (plans[1].folder / "result.json").stat()
-    again = run(broken)
+    again = run(replace(broken, name="again"))
+    assert (result.name, again.name) == ("learning_depth_1", "again")
     (curves,) = (rows for heading, rows in result.tables.items() if heading.startswith("Curves"))
     assert curves in again.tables.values()
     assert (plans[1].folder / "result.json").stat().st_mtime_ns == finished.st_mtime_ns
