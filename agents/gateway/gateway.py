@@ -19,6 +19,7 @@ from agents.gateway.harness import HARNESSES, Harness, HarnessTask, has_mcp
 from agents.gateway.protocol import ChatRequest
 from agents.gateway.server import add_error_handlers, model_entry, models_body
 from toolserver.http.own_pages import OwnPages
+from toolserver.http.protocol import Http1Protocol
 
 _START_SECONDS = 60.0
 
@@ -74,7 +75,7 @@ class _Server(uvicorn.Server):
     """Server that says when it listens."""
 
     def __init__(self, app: ASGIApp) -> None:
-        settings: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "log_level": "warning"}
+        settings: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "http": Http1Protocol, "log_level": "warning"}
         super().__init__(uvicorn.Config(app, **settings, timeout_graceful_shutdown=1))
         self.listening = threading.Event()
 
