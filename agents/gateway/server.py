@@ -36,8 +36,11 @@ def create_app(models: Models) -> FastAPI:
     @app.post("/v1/completions")
     async def completions(request: CompletionRequest) -> dict[str, Any]:
         model = await models.get(request.model)
+        before = model.decoder.weights
         sampled = await model.decoder.complete(request)
-        return {"object": "text_completion", "model": model.name, "choices": [_choice(request, sampled)]}
+        weights = before if before == model.decoder.weights else ""  # others were loaded meanwhile: either ones
+        choices = [_choice(request, sampled)]
+        return {"object": "text_completion", "model": model.name, "system_fingerprint": weights, "choices": choices}
 
     @app.post("/collective_rpc")
     async def collective_rpc(call: Reload) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def create_app(models: Models) -> FastAPI:
             await model.decoder.reload(call.kwargs.weights_path)
         except CheckpointError as error:
             raise ApiError(str(error), "weights_path") from error
-        return {"results": [None]}
+        return {"results": [model.decoder.weights]}
 
     @app.post("/reset_prefix_cache")
     async def reset_prefix_cache() -> None:
