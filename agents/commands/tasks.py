@@ -13,8 +13,8 @@ from rich.console import Console
 
 from agents.baselines.oracle import OracleAgent
 from agents.reporting.console import print_table
-from agents.rollout.episode_pool import make_env
 from steptool_env.benchmarks import benchmark_of
+from steptool_env.envs.make import make_env
 from steptool_env.episodes.records import trajectory_record
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import SPLITS, WorldTask

@@ -8,9 +8,10 @@ from typing import Any, cast
 from agents.base import Agent, ContinuousAgent
 from agents.evaluation.search import SearchLoop, SearchSettings, add_tokens, last_tokens
 from agents.rollout.episode_loop import EpisodeLoop, Opening, Start
-from agents.rollout.episode_pool import TextEnv, make_env, make_pool
+from agents.rollout.episode_pool import TextEnv, make_pool
 from steptool_env.client import HttpToolClient
 from steptool_env.env import ToolEnv
+from steptool_env.envs.make import make_env
 from steptool_env.episodes.episode import Transition
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.search import check_strategy

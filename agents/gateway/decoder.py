@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -158,10 +159,12 @@ class Decoder:
 
     Attributes:
         context: Context length in tokens.
+        weights: Random name of the weights, another one after each load and in each process.
     """
 
     def __init__(self, policy: Policy, context: int, prefixes: int = PREFIXES) -> None:
         self._policy, self.context, self._prefixes = policy, context, prefixes
+        self.weights = token_hex(8)
         self._tokens = int(cast(Any, policy.language_model).get_input_embeddings().num_embeddings)
         self._asked: queue.SimpleQueue[Generation | _Load | None] = queue.SimpleQueue()
         self._samplers: dict[int, _RequestSampler] = {}  # by stop token, in order of use
@@ -270,6 +273,7 @@ class Decoder:
             load.done.set_exception(error)
         else:
             self._samplers.clear()  # caches of the earlier weights
+            self.weights = token_hex(8)
             load.done.set_result(None)
 
     def _check(self, request: Generation) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agents.errors import HarnessError
@@ -19,6 +20,7 @@ from agents.gateway.harness import HARNESSES, Harness, HarnessTask, has_mcp
 from agents.gateway.protocol import ChatRequest
 from agents.gateway.server import add_error_handlers, model_entry, models_body
 from toolserver.http.own_pages import OwnPages
+from toolserver.http.protocol import Http1Protocol
 
 _START_SECONDS = 60.0
 
@@ -74,7 +76,7 @@ class _Server(uvicorn.Server):
     """Server that says when it listens."""
 
     def __init__(self, app: ASGIApp) -> None:
-        settings: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "log_level": "warning"}
+        settings: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "http": Http1Protocol, "log_level": "warning"}
         super().__init__(uvicorn.Config(app, **settings, timeout_graceful_shutdown=1))
         self.listening = threading.Event()
 
@@ -137,7 +139,7 @@ class _Mcp:
         from steptool_env.integrations.mcp import TaskServer
 
         def find(context: Any) -> HarnessEpisode:
-            return episodes[_key_of(context.request.url.path)]
+            return episodes[_key_of(context.request.url.path) or ""]
 
         self._episodes = episodes
         server = TaskServer(find, rewards="meta").server
@@ -147,7 +149,9 @@ class _Mcp:
         """Answer a request. There are no sessions and no messages from the server, so that only POST is one."""
         if scope["type"] != "http":
             return
-        if _key_of(scope["path"]) not in self._episodes:
+        if (key := _key_of(scope["path"])) is None:
+            raise HTTPException(404)
+        if key not in self._episodes:
             await Response("the episode has ended, or never was", status_code=410)(scope, receive, send)
         elif scope["method"] != "POST":
             await Response(status_code=405, headers={"allow": "POST"})(scope, receive, send)
@@ -155,7 +159,7 @@ class _Mcp:
             await self.sessions.asgi_app(scope, receive, send)
 
 
-def _key_of(path: str) -> str:
-    """Return the key in `/episodes/KEY/mcp`; empty for other paths."""
+def _key_of(path: str) -> str | None:
+    """Return the key in `/episodes/KEY/mcp`; `None` for other paths."""
     parts = path.strip("/").split("/")
-    return parts[1] if len(parts) == 3 and (parts[0], parts[2]) == ("episodes", "mcp") else ""
+    return parts[1] if len(parts) == 3 and (parts[0], parts[2]) == ("episodes", "mcp") else None

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
 
 from agents.errors import CheckpointError
 from agents.gateway.chat import answer_chat
@@ -35,8 +36,11 @@ def create_app(models: Models) -> FastAPI:
     @app.post("/v1/completions")
     async def completions(request: CompletionRequest) -> dict[str, Any]:
         model = await models.get(request.model)
+        before = model.decoder.weights
         sampled = await model.decoder.complete(request)
-        return {"object": "text_completion", "model": model.name, "choices": [_choice(request, sampled)]}
+        weights = before if before == model.decoder.weights else ""  # others were loaded meanwhile: either ones
+        choices = [_choice(request, sampled)]
+        return {"object": "text_completion", "model": model.name, "system_fingerprint": weights, "choices": choices}
 
     @app.post("/collective_rpc")
     async def collective_rpc(call: Reload) -> dict[str, Any]:
@@ -45,7 +49,7 @@ def create_app(models: Models) -> FastAPI:
             await model.decoder.reload(call.kwargs.weights_path)
         except CheckpointError as error:
             raise ApiError(str(error), "weights_path") from error
-        return {"results": [None]}
+        return {"results": [model.decoder.weights]}
 
     @app.post("/reset_prefix_cache")
     async def reset_prefix_cache() -> None:
@@ -56,6 +60,14 @@ def create_app(models: Models) -> FastAPI:
 
 def add_error_handlers(app: FastAPI) -> None:
     """Answer errors in the form of OpenAI's API; a field that is not supported is status 400."""
+
+    @app.exception_handler(HTTPException)
+    async def no_route(client: Request, error: HTTPException) -> JSONResponse:
+        message = (
+            f"{client.method} {client.url.path}: there is no such route; use a client of the chat completions API "
+            "(POST /v1/chat/completions), whose base URL ends in /v1"
+        )
+        return JSONResponse(error_body(message), error.status_code, error.headers)
 
     @app.exception_handler(ApiError)
     async def refused(_: Request, error: ApiError) -> JSONResponse:
@@ -86,10 +98,14 @@ def model_entry(name: str) -> dict[str, Any]:
 def _explained(where: str, entry: Any) -> str:
     if entry["type"] == "json_invalid":
         return f"the body is not JSON: {entry['ctx']['error']} at character {entry['loc'][-1]}; send a JSON object"
+    if not where and entry["type"] != "value_error":
+        return "the body is not a JSON object; send one, with the header Content-Type: application/json"
     if entry["type"] == "missing":
         return f"{where}: this field is required"
-    remedy = entry["msg"]
-    if entry["type"] == "extra_forbidden":
+    remedy = entry["msg"].removeprefix("Value error, ")
+    if entry["type"] == "too_long" and not entry["ctx"]["max_length"]:
+        remedy = "this value is not supported; leave the field out"
+    elif entry["type"] == "extra_forbidden":
         remedy = "this field is not supported; leave it out"
     elif entry["type"] == "literal_error":
         remedy = f"this value is not supported; leave the field out, or send {entry['ctx']['expected']}"

@@ -31,8 +31,8 @@ class Logger(Protocol):
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write the metrics of a step."""
 
-    def close(self) -> None:
-        """Write what is left, and end the run."""
+    def close(self, *, failed: bool) -> None:
+        """Write what is left, and end the run, as failed or as finished."""
 
 
 class Loggers:
@@ -78,11 +78,12 @@ class Loggers:
                 self._report(name, error)
 
     def close(self) -> None:
-        """Write what is left, and end the runs."""
+        """Write what is left, and end the runs: as failed ones while an exception passes."""
+        failed = sys.exc_info()[0] is not None  # before the logger's own
         while self._open:
             name, logger = self._open.popitem()
             try:
-                logger.close()
+                logger.close(failed=failed)
             except Exception as error:
                 self._report(name, error)
 
@@ -104,7 +105,7 @@ class _TensorBoard:
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:  # noqa: ARG002
         self._writer.close()
 
 
@@ -129,8 +130,8 @@ class _WandB:
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._run.log(dict(metrics), step=step)
 
-    def close(self) -> None:
-        self._run.finish()
+    def close(self, *, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))
 
 
 class _MLflow:
@@ -160,8 +161,8 @@ class _MLflow:
         for first in range(0, len(found), _METRICS):
             self._client.log_batch(self._run, metrics=found[first : first + _METRICS])
 
-    def close(self) -> None:
-        self._client.set_terminated(self._run)
+    def close(self, *, failed: bool) -> None:
+        self._client.set_terminated(self._run, "FAILED" if failed else "FINISHED")
 
 
 class _Trackio:
@@ -185,7 +186,7 @@ class _Trackio:
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._run.log(dict(metrics), step=step)
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:  # noqa: ARG002
         self._run.finish()
 
 

@@ -2,19 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from inspect import Parameter, signature
 from typing import Any, Protocol, cast
 
 import gymnasium as gym
-from gymnasium.envs.registration import load_env_creator
 from gymnasium.utils import seeding
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
-import steptool_env  # noqa: F401  registers the environments
 from agents.errors import ConfigurationError
 from agents.rollout.config import EnvConfig
 from steptool_env.client import LocalToolClient
 from steptool_env.env import ToolEnv
+from steptool_env.envs.make import make_env
 from steptool_env.episodes.episode import Episode, Transition, step_episodes
 from steptool_env.episodes.factory import EpisodeFactory
 
@@ -170,27 +168,6 @@ def open_pool(config: EnvConfig) -> EpisodePool:
     """Return the pool of a training run. Raises `ConfigurationError` as `make_env` does."""
     arguments = {**config.args, **({"reward": config.reward} if config.reward else {})}
     return make_pool(lambda: make_env(config.id, arguments, "env.id"), config.num_envs)
-
-
-def make_env(env_id: str, arguments: Mapping[str, Any], field: str = "env") -> TextEnv:
-    """Return an environment. Raises `ConfigurationError` for an unknown id (the setting `field`) or wrong arguments."""
-    try:
-        return cast(TextEnv, gym.make(env_id, **arguments, disable_env_checker=True))
-    except gym.error.UnregisteredEnv as error:
-        known = ", ".join(sorted(name for name in gym.registry if name.startswith("StepTool/")))
-        raise ConfigurationError(f"{field}={env_id}: it is not registered ({error}); there are {known}") from error
-    except TypeError as error:
-        raise ConfigurationError(f"{field}={env_id}: {_wrong_arguments(env_id, arguments, error)}") from error
-
-
-def _wrong_arguments(env_id: str, arguments: Mapping[str, Any], error: TypeError) -> str:
-    """Return what is wrong with the arguments of an environment: the first unknown one, else the error."""
-    entry = gym.spec(env_id).entry_point
-    known = signature(entry if callable(entry) else load_env_creator(str(entry))).parameters
-    unknown = [f"{name}={value!r}" for name, value in arguments.items() if name not in known]
-    if not unknown or any(each.kind is Parameter.VAR_KEYWORD for each in known.values()):
-        return f"it cannot be made with these arguments: {error}; check their names and values"
-    return f"there is no argument {unknown[0]}; it takes {', '.join(known)}"
 
 
 def make_pool(make: Callable[[], TextEnv], slots: int, first: TextEnv | None = None) -> EpisodePool:

@@ -8,6 +8,7 @@ the same noise, and members of a group have the same prompt.
 import math
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -70,6 +71,8 @@ class HttpEngine:
         self._model = ""
         self._version: int | None = None
         self._folder: Path | None = None
+        self._weights: str | None = None  # the server's name of the weights that it was sent; vLLM has none
+        self._loading = threading.Lock()
         self.seed(0)
         self.clear()
 
@@ -157,12 +160,25 @@ class HttpEngine:
             "stop_token_ids": [self._stop],
             "seed": action_seed(self._seed, stream, action),
         }
-        return self._read(self._ask("/v1/completions", request), ids)
+        for _ in range(_RETRIES + 1):
+            wanted = self._weights
+            sampled, weights = self._read(self._ask("/v1/completions", request), ids)
+            if None in (wanted, weights) or weights in (wanted, self._weights):
+                return sampled
+            with self._loading:
+                if self._weights == wanted and self._folder is not None:  # else another thread has sent them
+                    self._load(self._folder)
+        raise self._wrong("has other weights each time they are sent", "let no other run use it")
 
-    def _read(self, response: httpx.Response, prompt: Sequence[int]) -> Sampled:
-        """Return the action in a response. Raises `EngineError` for a response that would give wrong gradients."""
+    def _read(self, response: httpx.Response, prompt: Sequence[int]) -> tuple[Sampled, str | None]:
+        """Return the action in a response, and the server's name of its weights.
+
+        Raises:
+            EngineError: The response would give wrong gradients.
+        """
         try:
-            (choice,) = response.json()["choices"]
+            body = response.json()
+            (choice,) = body["choices"]
             ids, scores = choice.get("token_ids"), (choice.get("logprobs") or {}).get("token_logprobs")
             prompt_ids = choice.get("prompt_token_ids")
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -178,7 +194,7 @@ class HttpEngine:
         stopped = ids[-1] == self._stop
         if choice.get("finish_reason") == "stop" and not stopped:
             raise self._wrong("ended an action without its stop token", "it must know `ignore_eos`, `stop_token_ids`")
-        return Sampled([int(i) for i in ids], [float(s) for s in scores], stopped)
+        return Sampled([int(i) for i in ids], [float(s) for s in scores], stopped), body.get("system_fingerprint")
 
     def _remove(self) -> None:
         """Remove the weights that were sent last: the server has read them, or the run has failed."""
@@ -189,11 +205,16 @@ class HttpEngine:
     def _load(self, folder: Path) -> None:
         """Make the server load the weights in a folder and reset its prefix cache."""
         try:
-            self._ask("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
+            call = {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}}
+            loaded = self._ask("/collective_rpc", call)
             self._ask("/reset_prefix_cache", {})
         except EngineError as error:
             remedy = f"start vLLM with VLLM_SERVER_DEV_MODE=1 where it sees {folder.parent}, in a trusted network"
             raise EngineError(f"the server did not receive the new weights: {error}; {remedy}") from error
+        try:
+            (self._weights,) = loaded.json()["results"]
+        except (KeyError, TypeError, ValueError):
+            self._weights = None
 
     def _first_model(self) -> str:
         try:

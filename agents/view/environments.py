@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from threading import RLock
 from typing import Any, cast
 
-from agents.rollout.episode_pool import make_env
 from steptool_env.benchmarks import Benchmark, benchmark_of, benchmark_of_env
 from steptool_env.env import ToolEnv
+from steptool_env.envs.make import make_env
 from steptool_env.errors import ConfigurationError, StepToolError
 from steptool_env.formats import FORMATS
 from steptool_env.rewards import REWARDS

@@ -23,7 +23,6 @@ from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.config import PolicyConfig
 from agents.models.policy import Policy, value_head
 from agents.rollout.engine import make_engine
-from agents.rollout.episode_pool import make_env
 from agents.seeding import derive
 from agents.training.advantages import (
     Lineage,
@@ -44,6 +43,7 @@ from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result
 from benchmarks.learning.arms import tasks_of_depth
 from steptool_env.env import ToolEnv
+from steptool_env.envs.make import make_env
 from toolserver.children import worker_pool
 
 GROUP = 8

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import gymnasium as gym
-
-import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.env import ToolEnv
+from steptool_env.envs.make import make_env
 from steptool_env.episodes.episode import Transition
 from steptool_env.errors import ConfigurationError
 from steptool_env.types import FINISHED
@@ -115,7 +113,7 @@ def task_rows(env: ToolEnv, tasks: int | Iterable[int | str]) -> Iterator[tuple[
 
 def make_text_env(env_id: str, arguments: Mapping[str, Any]) -> ToolEnv:
     """Return the environment. Raises `ConfigurationError` if it is not one of texts, or an argument is invalid."""
-    env = gym.make(env_id, **arguments).unwrapped
+    env = make_env(env_id, arguments).unwrapped
     if not isinstance(env, ToolEnv):
         raise ConfigurationError(f"env={env_id}: must be a text environment, such as StepTool/ToolWorld-v0")
     return env

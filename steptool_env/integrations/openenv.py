@@ -4,7 +4,9 @@ Every WebSocket session has an episode of its own. Rewards, terms and the reward
 the observations; the task API gives the suite; a snapshot, given to `reset` as `injected_state`, continues an episode.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi import FastAPI
@@ -21,7 +23,7 @@ from pydantic import Field, PrivateAttr
 
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.episode import Transition
-from steptool_env.errors import ConfigurationError
+from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.integrations.attempts import failed, make_text_env
 from steptool_env.toolworld import SPLITS
 from steptool_env.types import Task
@@ -103,6 +105,8 @@ class Session:
             ConfigurationError: An argument is invalid.
             DataError: The snapshot is damaged, or of another environment.
         """
+        if not isinstance(injected_state, str | None):
+            raise ConfigurationError(f"injected_state={injected_state!r:.80}: must be text, the `snapshot` of a state")
         env = self._of(split)
         if injected_state is None:
             chosen = task if index is None else index
@@ -117,8 +121,14 @@ class Session:
         return prompt, info
 
     def step(self, text: str) -> tuple[Transition, dict[str, Any]]:
-        """Take a step. Return the transition and its metadata: the info as JSON values, with how the episode ended."""
+        """Take a step. Return the transition and its metadata: the info as JSON values, with how the episode ended.
+
+        Raises:
+            ToolTransportError: The tools are unreachable: the episode has no score.
+        """
         last = self._env.step(text)
+        if "transport_error" in last.info:
+            raise ToolTransportError(last.info["transport_error"])
         metadata = {key: value for key, value in last.info.items() if key != "trajectory"}
         metadata |= {"terminated": last.terminated, "truncated": last.truncated}
         if "step_rewards" in metadata:
@@ -242,10 +252,10 @@ class TextEnvironment(_Tasks, Environment):  # type: ignore[misc]
 class _EpisodeTool(Tool):  # type: ignore[misc]
     """One function of the current task."""
 
-    _call: Callable[[str, dict[str, Any]], CallToolObservation] = PrivateAttr()
+    _call: Callable[[str, dict[str, Any]], Awaitable[CallToolObservation]] = PrivateAttr()
 
     async def run(self, arguments: dict[str, Any]) -> ToolResult:
-        result = self._call(self.name, arguments).result
+        result = (await self._call(self.name, arguments)).result
         return ToolResult(content=result.content, is_error=result.is_error)
 
 
@@ -259,6 +269,13 @@ class ToolsEnvironment(_Tasks, MCPEnvironment):  # type: ignore[misc]
         super().__init__(FastMCP(NAME))
         self.session = session
         self._offered: list[str] = []
+        # OpenEnv awaits calls in the event loop of all sessions; a thread takes those of this one, in their order.
+        self._thread = ThreadPoolExecutor(1)
+
+    def close(self) -> None:
+        """End the thread after the call in progress, and close the session."""
+        self._thread.shutdown()
+        super().close()
 
     def reset(self, seed: int | None = None, episode_id: str | None = None, **options: Any) -> TextObservation:
         """Start an episode; see `Session.reset` for the options. The text is the query."""
@@ -283,10 +300,13 @@ class ToolsEnvironment(_Tasks, MCPEnvironment):  # type: ignore[misc]
         self, action: CallToolAction, timeout_s: float | None = None
     ) -> CallToolObservation:
         del timeout_s
-        return self._take(action.tool_name, action.arguments)
+        return await self._take(action.tool_name, action.arguments)
 
-    def _take(self, name: str, arguments: dict[str, Any]) -> CallToolObservation:
+    async def _take(self, name: str, arguments: dict[str, Any]) -> CallToolObservation:
         """Take the step of a call."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._step_call, name, arguments)
+
+    def _step_call(self, name: str, arguments: dict[str, Any]) -> CallToolObservation:
         text = self.session.env.config.format.render(name, arguments)
         last, metadata = self.session.step(text)
         if "functions" in metadata:  # a turn begins

@@ -4,6 +4,7 @@ import gymnasium as gym
 import pytest
 
 from steptool_env.errors import ConfigurationError
+from steptool_env.integrations.trl import toolworld_environment
 from steptool_env.options import is_number
 
 NAMED = {
@@ -24,3 +25,18 @@ def test_a_number_of_tools_that_no_memory_holds_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="use an integer from 1 to 1000000"):
         gym.make("StepTool/ToolWorld-v0", tools=10**30)
     assert not is_number(10**400, 0), "too large for a float"
+
+
+@pytest.mark.parametrize(
+    ("env_id", "arguments", "says"),
+    [
+        ("StepTool/ToolWorld-v0", {"splitt": "train"}, "there is no argument splitt='train'; it takes split, level, "),
+        ("StepTool/ToolWorld-v9", {}, r"it is not registered .* there are StepTool/BFCL-v0, "),
+        ("tool world", {}, "it is not registered .Malformed environment ID"),
+    ],
+)
+def test_an_adapter_of_another_trainer_names_a_wrong_argument(
+    env_id: str, arguments: dict[str, str], says: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"^env={env_id}: {says}"):
+        toolworld_environment(1, env_id=env_id, **arguments)

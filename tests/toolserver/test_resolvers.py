@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -254,6 +257,29 @@ class TestLlm:
             answer = ask(LlmResolver(url, "m", timeout=0.3, retries=0))
             done.set()
         assert answer.outcome is Outcome.TIMEOUT
+
+    def test_a_forked_process_leaves_the_connections_to_its_parent(self) -> None:
+        """Both ask at the same time; each gets the answers to its own questions."""
+        asking = """
+import os, sys
+from toolserver.resolvers.upstream import Upstream
+upstream = Upstream(sys.argv[1], {}, timeout=5, retries=0)
+assert upstream.fetch({"n": -1}, lambda answer: answer) == {"n": -1}
+child = os.fork()
+answers = [upstream.fetch({"n": n}, lambda answer: answer)["n"] for n in range(child > 0, 6, 2)]
+child or os._exit(answers != [0, 2, 4])
+assert answers == [1, 3, 5] and os.waitpid(child, 0)[1] == 0
+"""
+
+        class Echo(QuietHandler):
+            protocol_version = "HTTP/1.1"
+
+            def post(self, body: bytes) -> None:
+                time.sleep(0.1)
+                self.reply(200, body)
+
+        with running(Echo) as server:
+            subprocess.run([sys.executable, "-c", asking, f"http://127.0.0.1:{server.server_port}"], check=True)
 
     def test_a_dead_endpoint_is_unavailable(self) -> None:
         with chat_stub(says("")) as stub:

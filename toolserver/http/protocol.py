@@ -32,11 +32,23 @@ class ConnectionLimits(NamedTuple):
     connections: int
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """HTTP protocol of one connection.
+class Http1Protocol(HttpToolsProtocol):
+    """HTTP protocol of one connection, which stays HTTP/1.1 unless a WebSocket begins.
+
+    A request with a body that asks for another protocol is answered with 400, and the connection is closed.
+    """
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Refuse a body after a head with `Upgrade`: httptools reads none there, and would take it for a request."""
+        fields = dict(self.headers)
+        if fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields:
+            self.send_400_response("A request with a body cannot change the protocol: leave out the header Upgrade.")
+
+
+class BoundedProtocol(Http1Protocol):
+    """`Http1Protocol` with limits.
 
     * A head above the limit is answered with 431, a connection above the limit with 503; both are closed.
-    * A request with a body that asks for another protocol is answered with 400, and the connection is closed.
     * While parsed requests wait for their turn, nothing more is parsed or read.
     * A connection is closed when it completes no head in time, no body (408), or does not read its answer. One timer
       per connection checks this, since a timer per request costs more. So a connection that was active is closed after
@@ -109,12 +121,6 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._unparsed = data[start:]
                 return
             self.data_received(data[start : start + _PIECE])
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Refuse a body after a head with `Upgrade`: httptools reads none there, and would take it for a request."""
-        fields = dict(self.headers)
-        if fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields:
-            self.send_400_response("A request with a body cannot change the protocol: leave out the header Upgrade.")
 
     def _refuse(self, status: int) -> None:
         self.transport.write(STATUS_LINE[status] + b"connection: close\r\ncontent-length: 0\r\n\r\n")

@@ -167,4 +167,4 @@ def _selection(request: Request | None) -> tuple[list[str] | None, bool]:
     """Return the functions that the address names, `None` for all, and whether it asks for the search alone."""
     query = _query(request)
     named = query.get("functions")
-    return named.split(",") if named is not None else None, query.get("search") == "only"
+    return list(dict.fromkeys(named.split(","))) if named is not None else None, query.get("search") == "only"

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mcp_types import CallToolResult, ListToolsResult, TextContent, Tool
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, CallToolResult, ListToolsResult, TextContent, Tool
 
 from toolserver.catalog.api_schema import Outcome, ToolResponse
 
@@ -19,8 +20,14 @@ def as_tool(function: Mapping[str, Any]) -> Tool:
 
 
 def page_of(tools: list[Tool], cursor: str | None, size: int) -> ListToolsResult:
-    """Return the page at `cursor`, the position of its first tool as text; an unreadable one is the start."""
-    start = int(cursor) if cursor and cursor.isdecimal() else 0
+    """Return the page at `cursor`, the position of its first tool as text; without one, the first page.
+
+    Raises:
+        MCPError: The cursor belongs to no page: invalid parameters, in the protocol.
+    """
+    if cursor and cursor not in map(str, range(size, len(tools), size)):
+        raise MCPError(INVALID_PARAMS, f"cursor={cursor!r:.80}: belongs to no page; list again without it")
+    start = int(cursor) if cursor else 0
     following = str(start + size) if start + size < len(tools) else None
     return ListToolsResult(tools=tools[start : start + size], next_cursor=following)
 

@@ -1,6 +1,7 @@
 """HTTP client of the resolvers that call another server, with a timeout and bounded retries."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -50,7 +51,9 @@ class UnreachableError(UpstreamError):
 
 
 class Upstream:
-    """Posts JSON to one URL and parses the answer. Thread-safe. An answer of more than 16 MiB is an unusable one.
+    """Posts JSON to one URL and parses the answer. An answer of more than 16 MiB is an unusable one.
+
+    Thread-safe, and usable after a fork.
 
     Args:
         url: URL of the endpoint.
@@ -76,9 +79,8 @@ class Upstream:
         self._url = url
         self._backoff = backoff
         self._timeout, self._connect_timeout = timeout, connect_timeout
-        times = httpx.Timeout(timeout, connect=connect_timeout or timeout)
-        # The callers bound the number of requests. httpx would let them wait for one of 100 connections.
-        self._client = httpx.Client(headers=dict(headers), timeout=times, limits=httpx.Limits())
+        self._headers = dict(headers)
+        self._clients = {os.getpid(): self._connect()}
         self._attempts = 1 + retries
 
     def ask(self, payload: Mapping[str, Any], read: Callable[[Any], ToolResponse]) -> ToolResponse:
@@ -112,7 +114,7 @@ class Upstream:
     def _post(self, payload: Mapping[str, Any], read: Callable[[Any], T]) -> T:
         """One attempt of `fetch`."""
         try:
-            request = self._client.build_request("POST", self._url, json=payload)
+            request = self._client().build_request("POST", self._url, json=payload)
         except ValueError as error:  # such as a lone surrogate
             message = f"The request cannot be encoded: {error}"
             raise UpstreamError(Outcome.UNAVAILABLE, message, 0, status=_BAD_REQUEST) from None
@@ -147,7 +149,7 @@ class Upstream:
     def _receive(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         """Send a request. Return the answer and its body, of which no more is read than is taken."""
         content = bytearray()
-        with closing(self._client.send(request, stream=True)) as response:
+        with closing(self._client().send(request, stream=True)) as response:
             end = time.monotonic() + self._timeout  # httpx limits the wait for each part
             for part in response.iter_bytes():
                 content += part
@@ -157,6 +159,16 @@ class Upstream:
                     raise httpx.ReadTimeout("the body is not complete in time")
         return response, bytes(content)
 
+    def _client(self) -> httpx.Client:
+        """Client of this process: after a fork, the parent process uses its connections."""
+        found = self._clients.get(os.getpid())
+        return found or self._clients.setdefault(os.getpid(), self._connect())
+
+    def _connect(self) -> httpx.Client:
+        times = httpx.Timeout(self._timeout, connect=self._connect_timeout or self._timeout)
+        # The callers bound the number of requests. httpx would let them wait for one of 100 connections.
+        return httpx.Client(headers=self._headers, timeout=times, limits=httpx.Limits())
+
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._client().close()

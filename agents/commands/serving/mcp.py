@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from agents.options import Words, read_options
-from agents.rollout.episode_pool import make_env
+from steptool_env.envs.make import make_env
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import read_task_id
 from steptool_env.trajectories.trajectories import TrajectoryWriter

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from agents.errors import ConfigurationError
 from toolserver.http.own_pages import OwnPages
+from toolserver.http.protocol import Http1Protocol
 from toolserver.http.request_body import BoundedBody
 from toolserver.settings import MAX_BODY_BYTES, host_names
 
@@ -125,4 +126,4 @@ def serve(app: ASGIApp, name: str, listening: socket.socket, host: str, allowed_
     sys.stdout.write(f"{name} on http://{host}:{listening.getsockname()[1]}\n")
     sys.stdout.flush()
     guarded = OwnPages(BoundedBody(app, MAX_BODY_BYTES), host, allowed_hosts)
-    uvicorn.Server(uvicorn.Config(guarded, log_level="warning")).run(sockets=[listening])
+    uvicorn.Server(uvicorn.Config(guarded, http=Http1Protocol, log_level="warning")).run(sockets=[listening])

@@ -311,7 +311,7 @@ def test_requests_at_once_are_those_one_by_one(url: str) -> None:
         ({"tool_choice": "required"}, "tool_choice='required': this value is not supported", "tool_choice"),
         ({"top_logprobs": 5}, "top_logprobs=5: this value is not supported", "top_logprobs"),
         ({"presence_penalty": 0.5}, "presence_penalty=0.5: this value is not supported", "presence_penalty"),
-        ({"logit_bias": {"5": 1}}, "logit_bias", "logit_bias"),
+        ({"logit_bias": {"5": 1}}, "logit_bias={'5': 1}: this value is not supported; leave", "logit_bias"),
         ({"response_format": {"type": "json_object"}}, "this value is not supported", "response_format.type"),
         ({"functions": []}, "functions=[]: this field is not supported; leave it out", "functions"),
         ({"temperature": 3}, "temperature=3: Input should be less than or equal to 2", "temperature"),
@@ -347,6 +347,27 @@ def test_a_body_that_is_not_json_is_refused_with_the_place(url: str) -> None:
     assert answer.status_code == 400
     assert error["message"] == "the body is not JSON: Expecting value at character 10; send a JSON object"
     assert error["param"] is None
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '"x"', '{"model": "chat"}'])
+def test_a_body_that_is_no_object_is_refused_with_the_remedy(url: str, content: str) -> None:
+    """None at all, another value, and an object that the header says to be a form."""
+    kind = "application/x-www-form-urlencoded" if content[:1] == "{" else "application/json"
+    answer = httpx.post(f"{url}/v1/chat/completions", content=content, headers={"content-type": kind}, timeout=60)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == (
+        "the body is not a JSON object; send one, with the header Content-Type: application/json"
+    )
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/v1/responses"])
+def test_an_address_that_is_none_is_answered_with_one_that_is(url: str, path: str) -> None:
+    answer = httpx.post(f"{url}{path}", json={}, timeout=60)
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert error["message"].startswith(f"POST {path}: there is no such route; ")
+    assert error["message"].endswith("(POST /v1/chat/completions), whose base URL ends in /v1")
+    assert httpx.get(f"{url}/v1/chat/completions", timeout=60).status_code == 405
 
 
 def test_texts_in_parts_and_fields_that_change_nothing_are_accepted(url: str) -> None:

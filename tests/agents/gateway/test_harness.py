@@ -290,6 +290,19 @@ def test_pages_of_other_sites_reach_no_episode() -> None:
         assert (ended.status_code, ended.json()["error"]["code"]) == (410, "episode_ended")
 
 
+def test_an_agent_of_another_api_or_protocol_is_told_so() -> None:
+    """The Responses API, which agents of OpenAI's SDK take unless told otherwise, and clients that begin HTTP/2."""
+    with closing(Gateway("tests.agents.gateway.harnesses:react", 1.0)) as gateway:
+        made = bandit_bundle()
+        episode = HarnessEpisode(*make_bandit().reset(seed=0), made.codec, made.context, lambda _: None)
+        url = gateway.open(episode).base_url
+        other = httpx.post(f"{url}/responses", json={})
+        assert other.status_code == 404
+        assert "/v1/responses: there is no such route; use a client of the chat" in other.json()["error"]["message"]
+        changed = httpx.post(f"{url}/chat/completions", json={}, headers={"connection": "upgrade", "upgrade": "h2c"})
+        assert (changed.status_code, changed.text[-29:]) == (400, "leave out the header Upgrade.")
+
+
 def test_a_full_context_ends_the_episode() -> None:
     made = replace(exact_bundle(), context=6)  # x, act, an answer, an observation
     rollout = played("react", bandits(3), made)

@@ -46,7 +46,7 @@ class Failing:
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         raise OSError("server away")
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:
         raise OSError("server away")
 
 

@@ -214,6 +214,28 @@ def test_new_weights_reach_the_server_once(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_server_that_was_restarted_gets_the_weights_again(tmp_path: Path) -> None:
+    """It begins with those of its checkpoint, and answers; nobody tells the engine."""
+    made, prompts = exact_bundle(seed=1), [[3, 4 + i % 4] for i in range(24)]
+
+    def answers(engine: RolloutEngine) -> list[list[int]]:
+        for slot, ids in enumerate(prompts):
+            engine.start(slot, ids, stream=slot)
+        return [sampled.ids for sampled in act(engine, range(len(prompts)))]
+
+    begun, wanted = exact_bundle(seed=0), answers(make_engine(RolloutConfig(), made, Sampling(4)))
+    assert answers(make_engine(RolloutConfig(), begun, Sampling(4))) != wanted
+    with serving(exact_bundle(seed=0).policy) as before, serving(begun.policy) as after:
+        engine = remote(made, before, Sampling(4), tmp_path)
+        engine.sync_weights(1)
+        assert answers(engine) == wanted
+        engine.clear()
+        engine._url = after  # type: ignore[attr-defined]  # as the address of the new process
+        assert answers(engine) == wanted
+        assert equal(made.policy, begun.policy)
+        engine.close()
+
+
 def trained(folder: Path, model_seed: int = 0, **settings: Any) -> list[dict[str, float]]:
     """Metrics of training at a server that begins with other weights than training does."""
     rows: list[dict[str, float]] = []

@@ -151,10 +151,13 @@ def test_a_checkpoint_is_served(start: Path, tmp_path: Path) -> None:
             rebound = httpx.get(f"{url}/v1/models", headers={"host": "rebound.example"}, timeout=60)
             own = httpx.get(f"{url}/v1/models", headers={"host": "policy.example"}, timeout=60)
             large = httpx.post(f"{url}/v1/chat/completions", content=bytes(MAX_BODY_BYTES + 1), timeout=60)
+            upgrade = {"connection": "upgrade", "upgrade": "h2c"}  # as Java's client begins
+            changed = httpx.post(f"{url}/v1/chat/completions", content=b"{}", headers=upgrade, timeout=60)
         finally:
             server.terminate()
     assert [entry["id"] for entry in models["data"]] == ["run", "run/checkpoint-1"]
     assert (rebound.status_code, own.status_code, large.status_code) == (403, 200, 413)
+    assert (changed.status_code, "leave out the header Upgrade" in changed.text) == (400, True)
 
 
 def test_a_host_name_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,17 @@ def of_tensorboard(folder: Path, name: str) -> dict[int, float]:
 
 
 def of_wandb(folder: Path, name: str) -> dict[int, float]:
-    return {step: row[name] for step, row in wandb_records(folder)[1].items() if name in row}
+    history: dict[int, dict[str, float]] = {}
+    for record in wandb_records(folder, "history"):
+        items = record.history.item
+        row = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
+        history[int(row["_step"])] = row
+    return {step: row[name] for step, row in history.items() if name in row}
 
 
-def wandb_records(folder: Path) -> tuple[list[Any], dict[int, dict[str, float]]]:
-    """The runs and the history in the offline runs of a folder, in LevelDB's log format of W&B's own messages."""
-    runs, history = [], {}
+def wandb_records(folder: Path, wanted: str) -> list[Any]:
+    """The records of a kind in the offline runs of a folder, in LevelDB's log format of W&B's own messages."""
+    found = []
     for file in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
         data, place, parts = file.read_bytes(), 7, b""
         while place + 7 <= len(data):
@@ -74,14 +80,9 @@ def wandb_records(folder: Path) -> tuple[list[Any], dict[int, dict[str, float]]]
             if kind not in (1, 4):  # whole, or the last part
                 continue
             record, parts = wandb_internal_pb2.Record.FromString(parts), b""
-            if record.WhichOneof("record_type") == "run":
-                runs.append(record.run)
-            if record.WhichOneof("record_type") == "history":
-                row = {
-                    item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item
-                }
-                history[int(row["_step"])] = row
-    return runs, history
+            if record.WhichOneof("record_type") == wanted:
+                found.append(record)
+    return found
 
 
 def of_mlflow(folder: Path, name: str) -> dict[int, float]:
@@ -128,11 +129,28 @@ def test_loggers_have_the_settings_of_the_run(run: Path) -> None:
     client = MlflowClient(f"sqlite:///{run / 'mlflow.db'}")
     (found,) = client.search_runs([client.get_experiment_by_name("steptool").experiment_id])
     assert (found.info.run_name, found.data.params["algorithm.gamma"]) == ("run", "0.99")
-    runs, _ = wandb_records(run)
+    runs = [record.run for record in wandb_records(run, "run")]
     assert {(each.project, each.display_name) for each in runs} == {("steptool", "run")}
     assert len({each.run_id for each in runs}) == 1
     config = {update.key: json.loads(update.value_json) for update in runs[0].config.update}
     assert config["algorithm"]["gamma"] == 0.99
+
+
+def test_a_run_that_fails_is_no_finished_one(tmp_path: Path) -> None:
+    words = ["-c", "import sys; from tests.integrations.loggers.test_loggers import fail; fail(sys.argv[1])"]
+    done = subprocess.run([sys.executable, *words, str(tmp_path / "run")], capture_output=True, text=True, cwd=ROOT)
+    assert done.stderr.splitlines()[-1] == "ZeroDivisionError: a loss", done.stderr
+    client = MlflowClient(f"sqlite:///{tmp_path / 'run' / 'mlflow.db'}")
+    run = client.get_run(json.loads((tmp_path / "run" / "loggers.json").read_text())["mlflow"])
+    assert (run.info.status, run.data.metrics) == ("FAILED", {"train/loss": 1.0})
+    assert [record.exit.exit_code for record in wandb_records(tmp_path / "run", "exit")] == [1]
+
+
+def fail(folder: str) -> None:
+    """Raise in the middle of a run of the loggers that tell such runs apart."""
+    with closing(Loggers(["wandb", "mlflow"], Path(folder))) as loggers:
+        loggers.log(1, {"train/loss": 1.0})
+        raise ZeroDivisionError("a loss")
 
 
 def test_mlflow_gets_the_metrics_of_a_step_in_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

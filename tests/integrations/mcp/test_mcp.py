@@ -18,7 +18,8 @@ pytest.importorskip("fastmcp", reason="needs fastmcp, which `make test-integrati
 
 from fastmcp import Client as FastClient
 from fastmcp.client.transports import StdioTransport
-from mcp import Client, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters
+from mcp_types import INVALID_PARAMS
 
 import steptool_env  # noqa: F401 - registers the environments
 from agents.baselines.oracle import OracleAgent
@@ -119,7 +120,7 @@ def test_the_catalog_is_listed_in_pages_searched_and_called(kind: str, world: Se
 def test_an_address_can_name_the_functions(kind: str, recorded: ServerProcess) -> None:
     async def session() -> None:
         name = "getforecast_for_sky_watch"
-        async with connected(kind, f"{recorded.url}/mcp?functions={name}") as client:
+        async with connected(kind, f"{recorded.url}/mcp?functions={name},{name}") as client:
             (tool,) = await listed(client)
             assert tool.name == name
             assert tool.input_schema["required"] == ["city"]
@@ -127,6 +128,17 @@ def test_an_address_can_name_the_functions(kind: str, recorded: ServerProcess) -
             assert (await called(client, "cards_for_goal_line", {})).is_error
         async with connected(kind, f"{recorded.url}/mcp?search=only") as client:
             assert [tool.name for tool in await listed(client)] == ["search_functions", "call_function"]
+
+    anyio.run(session)
+
+
+def test_a_cursor_of_no_page_is_refused(world: ServerProcess) -> None:
+    async def session() -> None:
+        async with connected("official", f"{world.url}/mcp") as client:
+            for cursor in ("next", "-1", "201", "9" * 5000):
+                with pytest.raises(MCPError, match=f"cursor=.{cursor:.40}.*: belongs to no page; list again") as error:
+                    await client.list_tools(cursor=cursor)
+                assert error.value.code == INVALID_PARAMS
 
     anyio.run(session)
 

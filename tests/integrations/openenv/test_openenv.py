@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import gymnasium as gym
@@ -29,6 +31,7 @@ from steptool_env.integrations.openenv import EpisodeState, Session, TextAction,
 from steptool_env.types import FINISH
 from tests.integrations.openenv.report import IMAGE, PACKAGE, REPORT, make_report, validate
 from tests.integrations.oracle import play
+from tests.server_stub import QuietHandler, running
 from tests.steptool_env import toy_turns
 from toolserver.children import end
 
@@ -184,6 +187,8 @@ def test_a_wrong_option_is_named(text_url: str) -> None:
             remote.reset(split="nope")
         with pytest.raises(RuntimeError, match=r"not a snapshot|damaged"):
             remote.reset(injected_state="{}")
+        with pytest.raises(RuntimeError, match=r"injected_state=\{\}: must be text, the `snapshot` of a state"):
+            remote.reset(injected_state={})
 
 
 def test_a_split_holds_for_its_own_episode_alone(text_url: str) -> None:
@@ -286,6 +291,46 @@ def test_recorded_tasks_are_served_the_same_way() -> None:
         got = remote.step({"text": 'Action: Finish\nAction Input: {"return_type": "give_up_and_restart"}'})
         assert got.done
         assert "step_rewards" in got.observation["metadata"]
+
+
+class Stalled(QuietHandler):
+    """A tool server that lets a call wait, and answers none."""
+
+    def get(self) -> None:
+        self.server.asked.set()
+        self.server.released.wait(60)
+        self.send_error(501)
+
+    def post(self, body: bytes) -> None:
+        self.get()
+
+
+@pytest.mark.parametrize("words", [(), ("--tools",)], ids=["texts", "tools"])
+def test_a_slow_tool_server_holds_up_no_other_session_and_a_lost_one_gives_no_reward(words: tuple[str, ...]) -> None:
+    call_format = "openai" if words else "react"
+
+    def action(text: str) -> dict[str, Any]:
+        called = make_format(call_format).parse(text)
+        call = {"type": "call_tool", "tool_name": called.name, "arguments": json.loads(called.arguments)}
+        return call if words else {"text": text}
+
+    with ExitStack() as stack:
+        tools = stack.enter_context(running(Stalled, asked=Event(), released=Event()))
+        stack.callback(tools.released.set)
+        url = stack.enter_context(
+            serving(*words, "--env-args", f"split={SPLIT}", "--server-url", f"http://127.0.0.1:{tools.server_port}")
+        )
+        one, other = (stack.enter_context(GenericEnvClient(base_url=url).sync()) for _ in range(2))
+        one.reset(index=0)
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        waiting = pool.submit(one.step, action(oracle_texts(0, call_format)[0]))
+        assert tools.asked.wait(60)
+        other.reset(index=1)
+        assert other.step(action(make_format(call_format).render("no_such_function", {}))).reward is not None
+        assert not waiting.done()
+        tools.released.set()
+        with pytest.raises(RuntimeError, match="HTTP 501"):
+            waiting.result()
 
 
 def test_the_package_declares_the_rewards_that_oracle_and_floors_earn(text_url: str) -> None:
