@@ -11,9 +11,10 @@ from agents.baselines.oracle import OracleAgent
 from agents.models.chat_template import Codec
 from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts
 from agents.rollout.engine import RolloutEngine
-from agents.rollout.episode_pool import BatchedPool, make_env
+from agents.rollout.episode_pool import BatchedPool
 from benchmarks.harness.episodes import Script, record
 from steptool_env.env import ToolEnv
+from steptool_env.envs.make import make_env
 from steptool_env.episodes.episode import Transition
 
 ENV_ID = "StepTool/ToolWorld-v0"
